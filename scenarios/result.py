@@ -1,0 +1,124 @@
+"""A run's results on disk and in hand: series in Parquet segments, everything else in run.json."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridloop.simulators.recorder import read_column, read_layout
+
+Status = Literal["running", "done", "degraded", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a run; `value` is inf for 'never', nan for 'undefined'."""
+
+    value: float
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened: `kind` of it, its `target` (bus, line, unit) and the `outcome` in words."""
+
+    t_s: float
+    kind: str
+    target: str
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Window:
+    """The stretch from one event to the next, with the same metrics as the whole run."""
+
+    start_s: float
+    end_s: float
+    metrics: Mapping[str, Metric]
+
+
+@dataclass(frozen=True)
+class Entity:
+    """What has series: its `kind` and its attributes, `Quantity[unit]`."""
+
+    kind: Literal["unit", "bus", "branch", "load", "grid"]
+    attributes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run, finished or not.
+
+    `record` is the content of run.json: keys schema, status, message, scenario, versions, machine, network (buses,
+    branches, units, loads with their places in the single-line diagram), events, metrics, windows, wall, ...
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def status(self) -> Status:
+        """done, degraded, failed or interrupted; a process that was killed leaves 'interrupted'."""
+        status: Status = self.record["status"]
+        return "interrupted" if status == "running" else status
+
+    @cached_property
+    def entities(self) -> dict[str, Entity]:
+        """Everything that has series, by its id."""
+        kinds, attributes = self.record["entities"], dict[str, list[str]]()
+        for name in read_layout(self.path / "series"):
+            entity, _, attribute = name.partition(".")
+            attributes.setdefault(entity, []).append(attribute)
+        return {e: Entity(kinds.get(e, "unit"), tuple(a)) for e, a in attributes.items()}
+
+    def series(self, entity: str, attribute: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Times [s from start] and values of one attribute, e.g. `series("inv1", "f[Hz]")`.
+
+        Raises:
+            KeyError: there is no such series; the message lists what there is.
+        """
+        known = self.entities
+        if entity not in known:
+            raise KeyError(f"there is no {entity!r}; this run has {', '.join(known)}")
+        if attribute not in known[entity].attributes:
+            raise KeyError(f"{entity} has no {attribute!r}; it has {', '.join(known[entity].attributes)}")
+        return read_column(self.path / "series", f"{entity}.{attribute}")
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """What happened, in order."""
+        return [Event(**event) for event in self.record["events"]]
+
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """The run's figures by key; what does not apply is absent."""
+        return {key: Metric(**metric) for key, metric in self.record["metrics"].items()}
+
+    @cached_property
+    def windows(self) -> list[Window]:
+        """Metrics between events; number 0 ends at the first event."""
+        return [
+            Window(w["start_s"], w["end_s"], {k: Metric(**m) for k, m in w["metrics"].items()})
+            for w in self.record["windows"]
+        ]
+
+
+def open_run(folder: Path | str) -> Result:
+    """Open a run's folder, also that of a run that was killed.
+
+    Raises:
+        ValueError: the folder holds no run.
+    """
+    path = Path(folder)
+    try:
+        record = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} holds no run: there is no run.json") from None
+    return Result(path, record)

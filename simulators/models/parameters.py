@@ -1,0 +1,37 @@
+"""Checks of model parameters: every violation is reported at once, with the field, the unit's row and its value."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class ParameterError(ValueError):
+    """Wrong parameters; `violations` holds (row, field, message) for each of them."""
+
+    def __init__(self, violations: list[tuple[int, str, str]]) -> None:
+        super().__init__("; ".join(f"row {row}: {message}" for row, _, message in violations))
+        self.violations = violations
+
+
+def as_columns(params: Any) -> None:
+    """Turn every array field of a frozen dataclass of parameters into a float array, all of one length (n,)."""
+    names = [f.name for f in fields(params) if f.metadata.get("scalar") is None]
+    columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(getattr(params, n), float)) for n in names))
+    for name, column in zip(names, columns, strict=True):
+        object.__setattr__(params, name, np.array(column))
+
+
+def check(params: Any, *rules: tuple[str, ArrayLike, str]) -> None:
+    """Raise ParameterError for every row in which a rule (field, condition (n,), what must hold) fails.
+
+    A value that is not a number fails every rule of its field.
+    """
+    violations = []
+    for field, holds, must in rules:
+        values = np.atleast_1d(getattr(params, field))
+        for row in np.flatnonzero(~(np.broadcast_to(np.asarray(holds), values.shape) & ~np.isnan(values))):
+            violations.append((int(row), field, f"{field} = {values[row]:g} must be {must}"))
+    if violations:
+        raise ParameterError(violations)
