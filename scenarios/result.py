@@ -1,8 +1,9 @@
 """A run's results on disk and in hand: series in Parquet segments, everything else in run.json."""
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gridloop.simulators.recorder import read_column, read_layout
+from gridloop.simulators.recorder import read_columns, read_layout
 
 Status = Literal["running", "done", "degraded", "failed", "interrupted"]
 
@@ -22,6 +23,16 @@ class Metric:
     value: float
     unit: str
     description: str
+
+    @classmethod
+    def from_json(cls, value: float | str, unit: str, description: str) -> "Metric":
+        """From run.json, where inf and nan are text because JSON has no such numbers."""
+        return cls(float(value), unit, description)
+
+    def to_json(self) -> dict[str, Any]:
+        """For run.json."""
+        value = self.value if math.isfinite(self.value) else str(self.value)
+        return {"value": value, "unit": self.unit, "description": self.description}
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,16 @@ class Window:
     end_s: float
     metrics: Mapping[str, Metric]
 
+    @classmethod
+    def from_json(cls, start_s: float, end_s: float, metrics: Mapping[str, Any]) -> "Window":
+        """From run.json."""
+        return cls(start_s, end_s, {key: Metric.from_json(**metric) for key, metric in metrics.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """For run.json."""
+        figures = {key: metric.to_json() for key, metric in self.metrics.items()}
+        return {"start_s": self.start_s, "end_s": self.end_s, "metrics": figures}
+
 
 @dataclass(frozen=True)
 class Entity:
@@ -61,7 +82,6 @@ class Result:
 
     path: Path
     record: Mapping[str, Any]
-    _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def status(self) -> Status:
@@ -73,7 +93,7 @@ class Result:
     def entities(self) -> dict[str, Entity]:
         """Everything that has series, by its id."""
         kinds, attributes = self.record["entities"], dict[str, list[str]]()
-        for name in read_layout(self.path / "series"):
+        for name in self._streams:
             entity, _, attribute = name.partition(".")
             attributes.setdefault(entity, []).append(attribute)
         return {e: Entity(kinds.get(e, "unit"), tuple(a)) for e, a in attributes.items()}
@@ -89,7 +109,13 @@ class Result:
             raise KeyError(f"there is no {entity!r}; this run has {', '.join(known)}")
         if attribute not in known[entity].attributes:
             raise KeyError(f"{entity} has no {attribute!r}; it has {', '.join(known[entity].attributes)}")
-        return read_column(self.path / "series", f"{entity}.{attribute}")
+        name = f"{entity}.{attribute}"
+        columns = read_columns(self.path / "series", self._streams[name], [name])
+        return columns["t"], columns[name]
+
+    @cached_property
+    def _streams(self) -> dict[str, str]:
+        return read_layout(self.path / "series")
 
     @cached_property
     def events(self) -> list[Event]:
@@ -99,15 +125,12 @@ class Result:
     @cached_property
     def metrics(self) -> dict[str, Metric]:
         """The run's figures by key; what does not apply is absent."""
-        return {key: Metric(**metric) for key, metric in self.record["metrics"].items()}
+        return {key: Metric.from_json(**metric) for key, metric in self.record["metrics"].items()}
 
     @cached_property
     def windows(self) -> list[Window]:
         """Metrics between events; number 0 ends at the first event."""
-        return [
-            Window(w["start_s"], w["end_s"], {k: Metric(**m) for k, m in w["metrics"].items()})
-            for w in self.record["windows"]
-        ]
+        return [Window.from_json(**window) for window in self.record["windows"]]
 
 
 def open_run(folder: Path | str) -> Result:

@@ -44,6 +44,7 @@ class ImportedNet:
     loads: NetLoads
     generators: Generators
     position: Real
+    branch_kinds: tuple[str, ...]  # pandapower's table of each branch: line, trafo, ...
 
 
 def load_net(name: str, folder: Path) -> Any:
@@ -72,12 +73,12 @@ def load_net(name: str, folder: Path) -> Any:
     return function()
 
 
-def import_net(net: Any, reference_bus: Any = None) -> ImportedNet:
+def import_net(net: Any, reference_bus: str | None = None) -> ImportedNet:
     """Convert a pandapower net. It is left as it was.
 
     Args:
         net: the net.
-        reference_bus: bus index that lends the angle when the net has neither ext_grid nor slack generator.
+        reference_bus: name of the bus that lends the angle when the net has neither ext_grid nor slack generator.
 
     Raises:
         ValueError: the net has no bus.
@@ -93,8 +94,8 @@ def import_net(net: Any, reference_bus: Any = None) -> ImportedNet:
     if not len(net.bus):
         raise ValueError("the pandapower net has no bus")
     if not net.ext_grid.in_service.any() and not (net.gen.in_service & net.gen.slack).any():
-        pandapower.create_ext_grid(net, net.bus.index[0] if reference_bus is None else reference_bus)
-        added = net.ext_grid.index[-1]
+        named = [index for index, name in _names(net).items() if name == reference_bus]
+        added = pandapower.create_ext_grid(net, (named or list(net.bus.index))[0])
     else:
         added = None
     with warnings.catch_warnings():
@@ -108,7 +109,12 @@ def import_net(net: Any, reference_bus: Any = None) -> ImportedNet:
         ppc, _ = _pd2ppc(net)
     row_of = net._pd2ppc_lookups["bus"]
     network = _network(net, ppc, row_of)
-    return ImportedNet(network, _loads(net, ppc, row_of), _generators(net, row_of, added), _positions(net))
+    kinds = ["branch"] * len(network.branch_names)
+    for table, (first, last) in net._pd2ppc_lookups["branch"].items():
+        kinds[first:last] = [table] * (last - first)
+    return ImportedNet(
+        network, _loads(net, ppc, row_of), _generators(net, row_of, added), _positions(net), tuple(kinds)
+    )
 
 
 def _names(net: Any) -> dict[int, str]:

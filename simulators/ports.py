@@ -56,6 +56,7 @@ class Model:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     records: tuple[str, ...]  # attributes of `outputs` that a run records
+    slopes: type  # NamedTuple of the rates of the linearly held inputs, in the order of `inputs`
     initial: Callable[..., Any]
     held: Callable[..., Any]
     advance: Callable[..., Any]

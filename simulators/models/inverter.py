@@ -247,6 +247,7 @@ MODEL = Model(
         Port("limited[1]", "limited", "1 while a power limit acts"),
     ),
     records=("f[Hz]", "E[pu]", "Va_emf[deg]", "P_set[MW]", "limited[1]"),
+    slopes=Slopes,
     initial=initial,
     held=held,
     advance=advance,

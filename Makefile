@@ -1,0 +1,42 @@
+# Each target sets up what it needs in $(VENV): make demo, make test, make check, make bench.
+# Another interpreter:  make test PYTHON=python3.12 VENV=.venv312
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(if $(wildcard $(BIN)/pip),$(BIN)/python,python3)
+ASK := 'import sys; print("%d.%d" % sys.version_info[:2])'
+VERSION := $(shell $(PYTHON) -c $(ASK))
+READY := $(VENV)/.ready-$(VERSION)
+
+.PHONY: demo test check bench clean
+
+demo: $(READY)
+	@$(BIN)/gridloop demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/mypy tests --allow-untyped-defs --allow-incomplete-defs
+	$(BIN)/lint-imports --no-logo
+
+bench: $(READY)
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist gridloop.egg-info
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The version in the stamp's name: a $(VENV) of another Python is not silently taken for the one asked for.
+$(READY): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "gridloop needs Python 3.11 or newer, $(PYTHON) is '$(VERSION)'; try make PYTHON=python3.12" >&2; exit 1; }
+	@test ! -e $(BIN)/pip || test "$$($(BIN)/python -c $(ASK))" = "$(VERSION)" || \
+	    { echo "$(VENV) is not of Python $(VERSION); set VENV=.venv$(VERSION) too, or run make clean" >&2; exit 1; }
+	@echo "Setting up $(VENV) with Python $(VERSION); the first time this downloads 160 MB (700 MB on disk)"
+	@test -e $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

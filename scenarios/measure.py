@@ -1,0 +1,71 @@
+"""From a run's folder to its metrics: reads the series that metrics.py needs."""
+
+import numpy as np
+
+from gridloop.scenarios.metrics import Series, compute
+from gridloop.scenarios.metrics import windows as windows_of
+from gridloop.scenarios.result import Metric, Result, Window
+
+COLLAPSE = "voltage_collapse"
+
+
+def measure(result: Result) -> tuple[dict[str, Metric], list[Window]]:
+    """Metrics of the whole run and between its events; nothing where no row was recorded."""
+    if not result.entities or not result.record["network"]["units"]:
+        return {}, []
+    series = read(result)
+    if not len(series.t_s):
+        return {}, []
+    scenario_events = np.array([e["t_s"] for e in result.record["scenario"].get("events") or []], float)
+    happened = np.unique(scenario_events[scenario_events <= series.t_s[-1] + 1e-9])
+    windows = [
+        Window(start, end, metrics | _collapses(result, start, end))
+        for start, end, metrics in windows_of(series, float(series.t_s[-1]), happened)
+    ]
+    return compute(series) | _collapses(result, 0.0, np.inf), windows
+
+
+def _collapses(result: Result, start_s: float, end_s: float) -> dict[str, Metric]:
+    count = sum(e.kind == COLLAPSE and start_s <= e.t_s < end_s for e in result.events)
+    return {"collapse_count": Metric(count, "1", "times that the voltage collapsed")}
+
+
+def read(result: Result) -> Series:
+    """The series of a run, cut to the rows that both the grid and the units have."""
+    record, drawn = result.record, result.record["network"]
+    units = drawn["units"]
+    ids = [unit["id"] for unit in units]
+    t_s, p_load = result.series("grid", "P_load[MW]")
+    t_unit = result.series(ids[0], "f[Hz]")[0]
+    count = min(len(t_s), len(t_unit))
+
+    def table(names: list[str], attribute: str) -> np.ndarray:  # type: ignore[type-arg]
+        known = [name for name in names if attribute in result.entities[name].attributes]
+        columns = [result.series(name, attribute)[1][:count] for name in known]
+        return np.stack(columns, axis=1) if columns else np.empty((count, 0))
+
+    def total(attribute: str) -> np.ndarray:  # type: ignore[type-arg]
+        return result.series("grid", attribute)[1][:count]
+
+    voltage = table([bus["id"] for bus in drawn["buses"] if bus["id"] in result.entities], "Vm[pu]")
+    v_source = table([unit["bus"] for unit in units if unit["bus"] in result.entities], "Vm[pu]")
+    return Series(
+        t_s=t_s[:count],
+        f_hz=table(ids, "f[Hz]"),
+        p_gen_mw=table(ids, "P_gen[MW]"),
+        q_gen_mvar=table(ids, "Q_gen[MVar]"),
+        p_set_mw=table(ids, "P_set[MW]"),
+        limited=table(ids, "limited[1]"),
+        s_rated_mva=np.array([unit["s_rated_kva"] for unit in units]) / 1e3,
+        q_set_mvar=np.array([unit["q_set_kvar"] for unit in units]) / 1e3,
+        v_pu=np.where(voltage == 0, np.nan, voltage),
+        v_source_pu=np.where(v_source == 0, np.nan, v_source),
+        p_load_mw=p_load[:count],
+        p_loss_mw=total("P_loss[MW]"),
+        p_unserved_mw=total("P_unserved[MW]"),
+        mismatch_mw=total("mismatch[MW]"),
+        iterations=total("iterations[1]"),
+        f_nom_hz=record["f_nom_hz"],
+        s_base_mva=record["s_base_mva"],
+        event_s=np.array([event.t_s for event in result.events], float),
+    )

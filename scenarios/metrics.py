@@ -1,0 +1,220 @@
+"""The figures of a run, from its recorded series.
+
+Definitions: every integral takes the trapezoidal rule between recorded rows, except across an event, where the
+value before it holds up to the event, because the row at an event's time is the state just after it.
+Sharing errors follow e_P(t) = max_i |(P_i - P*_i)/S_i - sum(P - P*)/sum(S)| over units that no limit holds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridloop.scenarios.result import Metric
+
+Real = NDArray[np.float64]
+
+SETTLED_HZ = 0.020
+SHARED = 0.01
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """What the metrics are computed from; rows (r,), units (r, u), buses (r, b)."""
+
+    t_s: Real
+    f_hz: Real
+    p_gen_mw: Real
+    q_gen_mvar: Real
+    p_set_mw: Real
+    limited: Real
+    s_rated_mva: Real  # (u,)
+    q_set_mvar: Real  # (u,)
+    v_pu: Real  # nan where a bus has no supply
+    v_source_pu: Real  # at the units' buses
+    p_load_mw: Real  # (r,) totals of the grid
+    p_loss_mw: Real
+    p_unserved_mw: Real
+    mismatch_mw: Real
+    iterations: Real
+    f_nom_hz: float
+    s_base_mva: float
+    event_s: Real  # times of events
+
+    def rows(self, start_s: float, end_s: float | None) -> "Series":
+        """The rows from `start_s` up to, without, `end_s`."""
+        keep = self.t_s >= start_s - 1e-9
+        if end_s is not None:
+            keep &= self.t_s < end_s - 1e-9
+        count = len(self.t_s)
+        cut = {
+            name: value[keep] for name, value in vars(self).items()
+            if name not in ("s_rated_mva", "q_set_mvar", "event_s", "f_nom_hz", "s_base_mva") and len(value) == count
+        }  # fmt: skip
+        return Series(**{**vars(self), **cut})
+
+
+def compute(series: Series, end_s: float | None = None) -> dict[str, Metric]:
+    """All metrics of a stretch. `end_s` is its end where that lies after the last row (a window before an event)."""
+    if not len(series.t_s):
+        return {}
+    result: dict[str, Metric] = {}
+    span = _Span(series, end_s)
+    for group in (_frequency, _sharing, _voltage, _energy, _limits, _numerics):
+        result |= {key: Metric(float(value), unit, text) for key, (value, unit, text) in group(series, span).items()}
+    return result
+
+
+Figures = Mapping[str, tuple[Any, str, str]]
+
+
+class _Span:
+    """Integrals over the rows of a stretch."""
+
+    def __init__(self, series: Series, end_s: float | None) -> None:
+        t = series.t_s
+        self.start_s = t[0]
+        self.dt = np.diff(t)
+        self.jump = np.isin(np.round(t[1:] * 1e6), np.round(series.event_s * 1e6))
+        self.tail = max(0.0, end_s - t[-1]) if end_s is not None else 0.0
+
+    def integral(self, values: Real) -> float:
+        """Integral over time [s], of values (r,)."""
+        right = np.where(self.jump, values[:-1], values[1:])
+        return float(((values[:-1] + right) / 2) @ self.dt + values[-1] * self.tail)
+
+    @property
+    def length_s(self) -> float:
+        """Length of the stretch."""
+        return float(self.dt.sum() + self.tail)
+
+    def settles(self, t_s: Real, inside: NDArray[np.bool_]) -> float:
+        """Time from the start of the stretch after which `inside` stays true; inf if it does not."""
+        outside = np.flatnonzero(~inside)
+        if not len(outside):
+            return 0.0
+        return float(t_s[outside[-1] + 1] - self.start_s) if outside[-1] + 1 < len(t_s) else np.inf
+
+
+def _frequency(s: Series, span: _Span) -> Figures:
+    deviation = s.f_hz - s.f_nom_hz
+    mean = s.f_hz @ (s.s_rated_mva / s.s_rated_mva.sum())
+    return {
+        "f_nadir": (s.f_hz.min(), "Hz", "lowest frequency of any unit"),
+        "f_zenith": (s.f_hz.max(), "Hz", "highest frequency of any unit"),
+        "f_end": (mean[-1], "Hz", "frequency at the end, mean of the units by rating"),
+        "rocof_100ms": (_rocof(s.t_s, s.f_hz, 0.1), "Hz_per_s", "fastest change of frequency over 100 ms"),
+        "rocof_500ms": (_rocof(s.t_s, s.f_hz, 0.5), "Hz_per_s", "fastest change of frequency over 500 ms"),
+        "f_settling_time": (
+            span.settles(s.t_s, (np.abs(deviation) < SETTLED_HZ).all(1)), "s",
+            "time until every unit stays within 20 mHz of nominal frequency",
+        ),
+        "f_deviation_integral": (
+            span.integral(np.abs(mean - s.f_nom_hz)), "Hz_s", "integral of the frequency's absolute deviation",
+        ),
+    }  # fmt: skip
+
+
+def _rocof(t_s: Real, f_hz: Real, window_s: float) -> float:
+    """Largest |f(t) - f(t - window)| / window over units; nan if the stretch is shorter than the window."""
+    if t_s[-1] - t_s[0] < window_s - 1e-9:
+        return float("nan")
+    late = t_s[t_s >= t_s[0] + window_s - 1e-9]
+    return max(
+        float(np.abs(np.interp(late, t_s, f) - np.interp(late - window_s, t_s, f)).max()) / window_s
+        for f in f_hz.T
+    )  # fmt: skip
+
+
+def _sharing(s: Series, span: _Span) -> Figures:
+    figures: dict[str, tuple[Any, str, str]] = {}
+    for letter, word, produced in (
+        ("p", "active", s.p_gen_mw - s.p_set_mw), ("q", "reactive", s.q_gen_mvar - s.q_set_mvar),
+    ):  # fmt: skip
+        free = s.limited == 0
+        share = (produced * free).sum(1) / np.maximum((s.s_rated_mva * free).sum(1), 1e-300)
+        error = np.where(free, np.abs(produced / s.s_rated_mva - share[:, None]), 0.0).max(1)
+        figures |= {
+            f"{letter}_sharing_error_end": (error[-1], "1", f"{word}-power sharing error at the end"),
+            f"{letter}_sharing_error_max": (error.max(), "1", f"largest {word}-power sharing error"),
+            f"{letter}_sharing_time": (
+                span.settles(s.t_s, error < SHARED), "s", f"time until the {word}-power sharing error stays below 1 %",
+            ),
+        }  # fmt: skip
+    return figures
+
+
+def _voltage(s: Series, span: _Span) -> Figures:
+    if not s.v_pu.shape[1] or np.isnan(s.v_pu).all():
+        return {}
+    deviation = s.v_pu - 1
+
+    def outside(limit: float) -> float:
+        return span.integral((np.abs(np.nan_to_num(deviation)) > limit).any(1).astype(float)) / 60
+
+    return {
+        "v_min": (np.nanmin(s.v_pu), "pu", "lowest voltage of any supplied bus"),
+        "v_max": (np.nanmax(s.v_pu), "pu", "highest voltage of any bus"),
+        "v_rms_deviation": (np.sqrt(np.nanmean(deviation**2)), "pu", "rms deviation of all buses from 1 pu"),
+        "v_source_rms_deviation": (
+            np.sqrt(np.nanmean((s.v_source_pu - 1) ** 2)), "pu", "rms deviation of the units' buses from 1 pu",
+        ),
+        "v_outside_5_percent": (outside(0.05), "min", "time with a bus outside 1 pu +- 5 %"),
+        "v_outside_10_percent": (outside(0.10), "min", "time with a bus outside 1 pu +- 10 %"),
+    }  # fmt: skip
+
+
+def _energy(s: Series, span: _Span) -> Figures:
+    sources, served, losses, unserved = (
+        span.integral(power) / HOUR_S
+        for power in (s.p_gen_mw.sum(1), s.p_load_mw, s.p_loss_mw, s.p_unserved_mw)
+    )
+    scale = max(abs(sources), abs(served), 1e-12)
+    return {
+        "energy_sources": (sources, "MWh", "energy that the units fed into the network"),
+        "energy_served": (served, "MWh", "energy that reached the loads"),
+        "energy_network_losses": (losses, "MWh", "energy lost in lines, transformers and shunts"),
+        "energy_unserved": (unserved, "MWh", "energy of loads that had no supply"),
+        "energy_residual": (
+            abs(sources - served - losses) / scale, "1", "energy that the ledger cannot account for, relative",
+        ),
+        "loss_end": (s.p_loss_mw[-1], "MW", "network losses at the end"),
+        "loss_share": (losses / served if served else np.nan, "1", "network losses relative to the energy served"),
+    }  # fmt: skip
+
+
+def _limits(s: Series, span: _Span) -> Figures:
+    share = s.p_gen_mw / s.s_rated_mva
+    held = s.limited != 0
+    return {
+        "saturation_time": (
+            span.integral(held.any(1).astype(float)) / 60, "min", "time with a unit at its power limit",
+        ),
+        "saturation_depth": (
+            np.abs(share[held]).max() if held.any() else 0.0, "pu", "largest power of a unit at its limit, own base",
+        ),
+    }  # fmt: skip
+
+
+def _numerics(s: Series, span: _Span) -> Figures:
+    return {
+        "network_residual": (
+            s.mismatch_mw.max() / s.s_base_mva, "pu", "largest nodal power that the solution leaves unbalanced",
+        ),
+        "newton_iterations_max": (s.iterations.max(), "1", "most iterations of the network solver in a step"),
+    }  # fmt: skip
+
+
+def windows(series: Series, end_s: float, event_s: Real) -> list[tuple[float, float, dict[str, Metric]]]:
+    """(start, end, metrics) from event to event; number 0 ends at the first event."""
+    edges = [0.0, *sorted(set(event_s.tolist())), None]
+    result = []
+    for start, end in zip(edges[:-1], edges[1:], strict=True):
+        assert start is not None
+        stop = end_s if end is None else end
+        result.append((start, stop, compute(series.rows(start, end), stop)))
+    return result
+

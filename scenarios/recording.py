@@ -1,0 +1,211 @@
+"""Everything that a run leaves behind: series, events, metrics and run.json."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridloop.scenarios.build import TIME_RESOLUTION
+from gridloop.scenarios.measure import measure
+from gridloop.scenarios.provenance import provenance
+from gridloop.scenarios.result import Event, Metric, Result, Window, open_run
+from gridloop.scenarios.start import Plan
+from gridloop.simulators.device import Sink, show
+from gridloop.simulators.grid_series import grid_columns
+from gridloop.simulators.ports import Model
+from gridloop.simulators.recorder import Columns, Stream
+
+SCHEMA = 1
+
+
+class Recording:
+    """A run on its way to disk.
+
+    Args:
+        plan: what runs.
+        path: an empty folder.
+        watch: called every few rows with (simulated seconds, outputs of a group of units).
+    """
+
+    def __init__(self, plan: Plan, path: Path, watch: Callable[[float, Any], None]) -> None:
+        self._plan, self._path, self._watch = plan, path, watch
+        self._events: list[Event] = []
+        self._provenance = provenance()
+        self._began = time.monotonic()
+        (path / "series").mkdir(exist_ok=True)
+        units = tuple(unit for group in plan.groups for unit in group.ids)
+        s_base_mva, signals = plan.case.network.s_base_mva, plan.scenario.record.signals
+        self._streams = {
+            "Grid": self._stream("Grid", lambda rows: grid_columns(plan.case, units, rows, signals))
+        }
+        for group in plan.groups:
+            decode = unit_decoder(group.model, group.ids, s_base_mva)
+            self._streams[group.model.name] = self._stream(group.model.name, decode)
+
+    def _stream(self, name: str, decode: Callable[[list[Any]], Columns]) -> Stream:
+        scenario = self._plan.scenario
+        every = round((scenario.record.every_ms or scenario.step_ms) * 1e-3 / TIME_RESOLUTION)
+        always = [round(event.t_s / TIME_RESOLUTION) for event in self._plan.events]
+        return Stream(
+            self._path / "series", name, decode, TIME_RESOLUTION, every, always, time.monotonic,
+            None if name == "Grid" else self._watch,
+        )  # fmt: skip
+
+    @property
+    def sinks(self) -> dict[str, Sink]:
+        """Takers of rows by the simulator's name."""
+        return {name: stream.append for name, stream in self._streams.items()}
+
+    @property
+    def wall_io_s(self) -> float:
+        """Wall time spent in writing series."""
+        return sum(stream.wall_s for stream in self._streams.values())
+
+    def log(self, t_s: float, kind: str, target: str, outcome: str) -> None:
+        """Take an event."""
+        self._events.append(Event(t_s, kind, target, outcome))
+
+    def begin(self) -> None:
+        """Write run.json before the first step, so that a killed run can be opened."""
+        self._began = time.monotonic()
+        self._write("running", "", {}, [], {})
+
+    def finish(self, status: str, message: str, wall_simulators_s: float) -> Result:
+        """Close the series, compute the metrics, write run.json."""
+        wall_s, io_s = time.monotonic() - self._began, self.wall_io_s
+        models_s = max(wall_simulators_s - io_s, 0.0)
+        for stream in self._streams.values():
+            stream.close()
+        wall = {"total_s": wall_s, "models_s": models_s, "io_s": io_s, "mosaik_s": wall_s - models_s - io_s}
+        self._write(status, message, {}, [], wall)
+        result = open_run(self._path)
+        whole, windows = measure(result)
+        whole |= self._numerics(wall, result)
+        self._write(status, message, whole, windows, wall)
+        return open_run(self._path)
+
+    def _numerics(self, wall: Mapping[str, float], result: Result) -> dict[str, Metric]:
+        last_s = float(result.series("grid", "P_gen[MW]")[0][-1]) if result.entities else 0.0
+        whole = max(wall["total_s"], 1e-9)
+        shares = {
+            f"wall_share_{part}": Metric(wall[f"{part}_s"] / whole, "1", f"share of the wall time in {text}")
+            for part, text in (("models", "the models"), ("mosaik", "mosaik"), ("io", "writing series"))
+        }
+        return {
+            "step": Metric(self._plan.scenario.step_ms, "ms", "macro step"),
+            "h_lambda": Metric(
+                self._plan.h_lambda, "1", "macro step times stiffness of the coupling; accurate below 0.5"
+            ),
+            "wall_per_simulated_s": Metric(
+                whole / last_s if last_s else np.nan, "1", "wall time per simulated time"
+            ),
+            **shares,
+        }  # fmt: skip
+
+    def _write(
+        self, status: str, message: str, whole: Mapping[str, Metric], windows: list[Window],
+        wall: Mapping[str, float],
+    ) -> None:  # fmt: skip
+        network = self._plan.case.network
+        content = {
+            "schema": SCHEMA,
+            "status": status,
+            "message": message,
+            "scenario": self._plan.scenario.to_dict(),
+            **self._provenance,
+            "f_nom_hz": network.f_nom_hz,
+            "s_base_mva": network.s_base_mva,
+            "network": drawing(self._plan),
+            "entities": kinds(self._plan),
+            "events": [vars(event) for event in self._events],
+            "metrics": {key: metric.to_json() for key, metric in whole.items()},
+            "windows": [window.to_json() for window in windows],
+            "wall": dict(wall),
+        }
+        aside = self._path / ".run.json.tmp"
+        aside.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+        aside.rename(self._path / "run.json")
+
+
+def unit_decoder(model: Model, ids: tuple[str, ...], s_base_mva: float) -> Callable[[list[Any]], Columns]:
+    """A function that turns recorded outputs of a group into columns `unit.attribute`."""
+    ports = {port.attr: port for port in model.outputs}
+
+    def decode(rows: list[Any]) -> Columns:
+        stacked = type(rows[0])(*(np.stack(field) for field in zip(*rows, strict=True)))
+        columns: Columns = {}
+        for attribute in model.records:
+            values = show(ports[attribute], stacked, s_base_mva)
+            columns |= {f"{unit}.{attribute}": values[:, place] for place, unit in enumerate(ids)}
+        return columns
+
+    return decode
+
+
+def drawing(plan: Plan) -> dict[str, Any]:
+    """The network as a drawing needs it: who is connected to what, and where it stands."""
+    network = plan.case.network
+    first_name = {row: name for name, row in reversed(list(zip(network.bus_names, network.bus_row.tolist(), strict=True)))}
+    kw = 1e3 * network.s_base_mva
+    return {
+        "buses": [
+            {"id": name, "x": _number(place[0]), "y": _number(place[1]), "v_kv": float(network.v_base_kv[row])}
+            for name, row, place in zip(network.bus_names, network.bus_row, plan.position, strict=True)
+        ],
+        "branches": [
+            {"id": name, "from": first_name.get(f, ""), "to": first_name.get(t, ""), "kind": kind}
+            for name, f, t, kind in zip(
+                network.branch_names, network.from_bus.tolist(), network.to_bus.tolist(), plan.branch_kinds, strict=True
+            )
+        ],
+        "units": [
+            {"id": unit, "type": group.model.name.lower(), "bus": bus, "s_rated_kva": float(s), "q_set_kvar": float(q)}
+            for group in plan.groups
+            for unit, bus, s, q in zip(group.ids, group.bus, group.params.s_rated_kva, group.params.q_set_kvar, strict=True)
+        ],
+        "loads": [
+            {"id": name, "bus": first_name[row], "p_kw": float(p * kw)}
+            for name, row, p in zip(
+                plan.case.load_names, plan.case.loads.bus.tolist(), plan.case.loads.p0_pu, strict=True
+            )
+        ],
+    }  # fmt: skip
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def kinds(plan: Plan) -> dict[str, str]:
+    """What every entity is."""
+    network = plan.case.network
+    named = [(network.bus_names, "bus"), (network.branch_names, "branch"), (plan.case.load_names, "load")]
+    named += [(group.ids, "unit") for group in plan.groups]
+    return {"grid": "grid"} | {name: kind for names, kind in named for name in names}
+
+
+def new_folder(wanted: Path | str | None, name: str) -> Path:
+    """An empty folder for a run: the wanted one, or `runs/<time>-<name>`.
+
+    Raises:
+        FileExistsError: the wanted folder holds a run already.
+    """
+    if wanted is not None:
+        path = Path(wanted)
+        if (path / "run.json").exists():
+            raise FileExistsError(f"{path} holds a run already; choose another folder")
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+    stem = f"{datetime.now().strftime('%Y-%m-%dT%H-%M-%S')}-{name}"
+    for attempt in range(1000):
+        path = Path("runs") / (stem if not attempt else f"{stem}-{attempt + 1}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(f"there is no free folder {stem} in runs/")

@@ -1,0 +1,161 @@
+"""Run a scenario: build its world, watch it, name who failed, keep what there is."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridloop.scenarios.build import TIME_RESOLUTION, Built, build, open_world
+from gridloop.scenarios.recording import Recording, new_folder
+from gridloop.scenarios.result import Result
+from gridloop.scenarios.schema import Scenario
+from gridloop.scenarios.start import plan
+from gridloop.simulators.failure import SimulatorFailure
+
+
+class RunFailed(RuntimeError):
+    """A run ended early; `result` holds everything up to there."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class _Interrupted(Exception):
+    """The user asked the run to stop."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is: simulated time, and the units' mean frequency there."""
+
+    t_s: float
+    f_hz: float
+
+
+class Stopwatch:
+    """Wall time spent inside simulators."""
+
+    def __init__(self) -> None:
+        self.wall_s = 0.0
+
+    def watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function` with its time counted."""
+
+        def call(*args: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*args)
+            finally:
+                self.wall_s += time.perf_counter() - began
+
+        return call
+
+
+def run(
+    scenario: Scenario, *, until_s: float | None = None, overrides: Mapping[str, Any] | None = None,
+    folder: Path | str | None = None, watch: Callable[[Progress], None] | None = None,
+    extend: Callable[[Built], None] | None = None,
+) -> Result:  # fmt: skip
+    """Run a scenario and return its result.
+
+    Args:
+        scenario: from `load`.
+        until_s: another end [s].
+        overrides: values by dotted path, e.g. {"step_ms": 2.5, "units.*.droop_p_percent": 1}.
+        folder: where results go; `runs/<time>-<name>` by default. It must not hold a run already.
+        watch: called every few steps with the progress.
+        extend: called with the built world before it runs, to add simulators of your own.
+
+    Raises:
+        ScenarioError: the scenario cannot run.
+        RunFailed: a simulator failed; the error carries the result up to there.
+    """
+    changes = dict(overrides or {}) | ({} if until_s is None else {"until_s": until_s})
+    planned = plan(scenario.with_overrides(changes) if changes else scenario)
+    stop = _Stop()
+
+    def each_look(t_s: float, outputs: Any) -> None:
+        if stop.asked:
+            raise _Interrupted
+        if watch is not None:
+            watch(Progress(t_s, float(np.mean(outputs.f_hz))))
+
+    recording = Recording(planned, new_folder(folder, planned.scenario.name), each_look)
+    stopwatch, failure, interrupted = Stopwatch(), None, False
+    with open_world() as world:
+        built = build(planned, world, recording.sinks, recording.log)
+        for simulator in built.simulators.values():
+            simulator.step = stopwatch.watched(simulator.step)
+            simulator.get_data = stopwatch.watched(simulator.get_data)
+        if extend is not None:
+            extend(built)
+        recording.begin()
+        try:
+            with stop.on_interrupt():
+                world.run(until=built.until, print_progress=False, lazy_stepping=False)
+            failure = _silent_failure(built)
+        except (_Interrupted, KeyboardInterrupt):
+            interrupted = True
+        except Exception as error:
+            failure = _named(error) or _silent_failure(built) or error
+    if failure is None:
+        status, message = ("interrupted", "stopped by the user") if interrupted else ("done", "")
+        return recording.finish(status, message, stopwatch.wall_s)
+    result = recording.finish("failed", str(failure), stopwatch.wall_s)
+    raise RunFailed(str(failure), result) from failure
+
+
+class _Stop:
+    """Ctrl-C ends a run between two rows, so that nothing is lost; a second one is Python's own."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    @contextmanager
+    def on_interrupt(self) -> Iterator[None]:
+        try:
+            before = signal.signal(signal.SIGINT, self._ask)
+        except ValueError:  # outside the main thread Python delivers no signals: nothing to do
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _named(error: BaseException | None) -> SimulatorFailure | None:
+    """The failure of a simulator of ours behind whatever mosaik made of it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, SimulatorFailure):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _silent_failure(built: Built) -> BaseException | None:
+    """What a simulator's task died of: mosaik says nothing of a remote one, and names nobody for a foreign one."""
+    for sid, runner in built.world.compile(use_cache=True).items():
+        task = getattr(runner, "task", None)
+        if task is None or not task.done() or task.cancelled() or task.exception() is None:
+            continue
+        error = task.exception()
+        if isinstance(error, _Interrupted):
+            raise error
+        mine = [name.partition(".")[2] for name in built.world.entity_graph if name.startswith(f"{sid}.")]
+        step = getattr(runner, "current_step", None) or getattr(runner, "last_step", None)
+        t_s = getattr(step, "time", 0) * TIME_RESOLUTION
+        return _named(error) or SimulatorFailure(sid, ", ".join(mine[:4]) or "?", t_s, error)
+    return None

@@ -1,0 +1,146 @@
+"""Series on disk: Parquet segments that survive a killed process and are the same to the bit in every run.
+
+A stream collects the rows of one simulator. Every `ROWS` rows, a number that depends on the scenario only, make one
+segment `NAME-00000.parquet`. Rows that wait for their segment are saved every `CHECKPOINT_S` seconds of wall time in
+part files `NAME-00000.part0.parquet`, which the finished segment replaces. Every file is written aside and renamed.
+"""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHECKPOINT_S = 2.0
+VALUES_PER_SEGMENT = 4_000_000
+LOOK_EVERY = 32  # rows between two looks at the clock
+
+Columns = dict[str, NDArray[np.float64]]
+
+
+class Stream:
+    """Rows of one simulator on their way to disk.
+
+    Args:
+        folder: where the segments go.
+        name: their prefix.
+        decode: turns collected rows into columns `entity.attribute`.
+        resolution: seconds of one unit of time.
+        every: keep rows at multiples of this many units, and those in `always`.
+        clock: monotonic seconds of wall time.
+        watch: called with every look at the clock, with simulated seconds and the last row.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, decode: Callable[[list[Any]], Columns], resolution: float,
+        every: int, always: Collection[int], clock: Callable[[], float],
+        watch: Callable[[float, Any], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._folder, self._name, self._decode, self._resolution = folder, name, decode, resolution
+        self._every, self._always, self._clock, self._watch = every, frozenset(always), clock, watch
+        self._times: list[int] = []
+        self._rows: list[Any] = []
+        self._calls = 0
+        self._segment = self._part = self._saved = 0
+        self._rows_per_segment = VALUES_PER_SEGMENT  # until the first block tells how wide it is
+        self._next_checkpoint = clock() + CHECKPOINT_S
+        self.wall_s = 0.0  # spent in writing
+
+    def append(self, time: int, row: Any) -> None:
+        """Take one row; `row` must not change afterwards."""
+        if time % self._every == 0 or time in self._always:
+            if self._times and self._times[-1] == time:
+                self._times.pop(), self._rows.pop()
+            self._times.append(time)
+            self._rows.append(row)
+            if len(self._rows) >= self._rows_per_segment:
+                self._close_segment()
+        self._calls += 1
+        if self._calls % LOOK_EVERY == 0:
+            now = self._clock()
+            if self._watch is not None:
+                self._watch(time * self._resolution, row)
+            if now >= self._next_checkpoint:
+                self.checkpoint()
+                self._next_checkpoint = self._clock() + CHECKPOINT_S
+
+    def checkpoint(self) -> None:
+        """Save what waits for its segment."""
+        if self._saved < len(self._rows):
+            columns = self._write(f"{self._name}-{self._segment:05}.part{self._part}", self._saved)
+            self._part, self._saved = self._part + 1, len(self._rows)
+            self._rows_per_segment = max(200, VALUES_PER_SEGMENT // columns // 100 * 100)
+
+    def close(self) -> None:
+        """Write the last segment."""
+        while self._rows:
+            self._close_segment()
+
+    def _close_segment(self) -> None:
+        """Write a whole segment in place of its parts; rows beyond it begin the next."""
+        if self._rows_per_segment == VALUES_PER_SEGMENT:
+            width = len(self._decode(self._rows[:1])) + 1
+            self._rows_per_segment = max(200, VALUES_PER_SEGMENT // width // 100 * 100)
+        count = min(self._rows_per_segment, len(self._rows))
+        self._write(f"{self._name}-{self._segment:05}", 0, count)
+        for part in range(self._part):
+            (self._folder / f"{self._name}-{self._segment:05}.part{part}.parquet").unlink()
+        del self._times[:count], self._rows[:count]
+        self._segment, self._part, self._saved = self._segment + 1, 0, 0
+
+    def _write(self, stem: str, start: int, end: int | None = None) -> int:
+        """Write rows to one file and return its number of columns."""
+        import pyarrow
+        import pyarrow.parquet
+
+        began = self._clock()
+        columns = {"t": np.array(self._times[start:end], np.float64) * self._resolution}
+        columns |= self._decode(self._rows[start:end])
+        aside = self._folder / f".{stem}.tmp"
+        pyarrow.parquet.write_table(
+            pyarrow.table(columns), aside, compression="zstd", use_dictionary=False,
+            column_encoding=dict.fromkeys(columns, "BYTE_STREAM_SPLIT"),
+        )  # fmt: skip
+        aside.rename(self._folder / f"{stem}.parquet")
+        self.wall_s += self._clock() - began
+        return len(columns)
+
+
+def _files(folder: Path) -> dict[str, list[Path]]:
+    """Readable files of each stream in order of time; parts only where their segment is missing."""
+    whole = {path.stem: path for path in folder.glob("*.parquet") if ".part" not in path.stem}
+    parts = [path for path in folder.glob("*.parquet") if ".part" in path.stem]
+    kept = list(whole.values()) + [path for path in parts if path.stem.partition(".")[0] not in whole]
+
+    def order(path: Path) -> tuple[str, int, int]:
+        segment, _, part = path.stem.partition(".part")
+        name, _, number = segment.rpartition("-")
+        return name, int(number), int(part or -1)
+
+    streams: dict[str, list[Path]] = {}
+    for path in sorted(kept, key=order):
+        streams.setdefault(order(path)[0], []).append(path)
+    return streams
+
+
+def read_layout(folder: Path) -> dict[str, str]:
+    """Every series `entity.attribute` in a folder of segments, and the stream that holds it."""
+    import pyarrow.parquet
+
+    return {
+        column: stream
+        for stream, files in _files(folder).items()
+        for column in pyarrow.parquet.read_schema(files[0]).names
+        if column != "t"
+    }
+
+
+def read_columns(folder: Path, stream: str, columns: list[str]) -> Columns:
+    """Times `t` [s] and the named series of one stream."""
+    import pyarrow.parquet
+
+    tables = [pyarrow.parquet.read_table(path, columns=["t", *columns]) for path in _files(folder)[stream]]
+    return {
+        name: np.concatenate([table[name].to_numpy() for table in tables]) for name in ("t", *columns)
+    }
