@@ -181,7 +181,7 @@ class _Group:
         slopes = self._flat
         if self._linear is not None and last is not None and events == self._events and last > self._linear:
             span = (last - self._linear) * resolution
-            slopes = model.slopes(*((fresh[i] - inputs[i]) / span for i in self._extrapolated))
+            slopes = model.slopes(*[(fresh[i] - inputs[i]) / span for i in self._extrapolated])
         self._inputs = inputs = type(inputs)(*fresh)
         self._events = events
         if last is not None and time > last:

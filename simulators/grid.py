@@ -339,21 +339,24 @@ class GridSimulator(mosaik_api_v3.Simulator):
         for eid, attrs in outputs.items():
             slot = self._slots.get(eid)
             if slot is not None and slot.kind == "Terminals":
-                rows = slot.rows
-                whole = len(self._slots) == 1
-                shown = {
-                    "S[pu]": solution.s_source if whole else solution.s_source[rows],
-                    "V[pu]": solution.v_source if whole else solution.v_source[rows],
-                    E_USED: slot.emf,
-                    EVENTS: self._count,
-                }
-            elif slot is not None or eid in self._views:
+                data[eid] = {attr: self._show_rows(slot, attr, solution) for attr in attrs}
+                continue
+            if slot is not None or eid in self._views:
                 shown = self._show_scalars(eid, solution)
             else:
                 seen = seen or observe(self._epoch.net, self._state.loads.bus, solution.x)
                 shown = self._show_child(eid, seen, solution.turn)
             data[eid] = {attr: shown[attr] for attr in attrs}
         return data
+
+    def _show_rows(self, slot: _Slot, attr: str, solution: Solution) -> Any:
+        """One attribute of a Terminals entity; a single group gets the solution's own arrays."""
+        if attr == EVENTS:
+            return self._count
+        if attr == E_USED:
+            return slot.emf
+        values = solution.s_source if attr == "S[pu]" else solution.v_source
+        return values if len(self._slots) == 1 else values[slot.rows]
 
     def _show_scalars(self, eid: str, solution: Solution) -> dict[str, Any]:
         if eid in self._views:

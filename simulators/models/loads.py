@@ -35,6 +35,7 @@ class Demand(NamedTuple):
     z: Complex
     i: Complex
     p: Complex
+    constant_power: bool  # z and i are 0
 
 
 def demand(loads: Loads, df_pu: float = 0.0) -> Demand:
@@ -42,7 +43,8 @@ def demand(loads: Loads, df_pu: float = 0.0) -> Demand:
     p = loads.p0_pu * (1.0 + loads.k_pf * df_pu)
     q = loads.q0_pu * (1.0 + loads.k_qf * df_pu)
     shares = p[:, None] * loads.zip_p + 1j * q[:, None] * loads.zip_q
-    return Demand(shares[:, 0] / loads.v0_pu**2, shares[:, 1] / loads.v0_pu, shares[:, 2].copy())
+    z, i = shares[:, 0] / loads.v0_pu**2, shares[:, 1] / loads.v0_pu
+    return Demand(z, i, shares[:, 2].copy(), not (z.any() or i.any()))
 
 
 def relief(v_abs: Real) -> Real:

@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class TwoPorts:
-    """Branches as two-port admittances [pu], each field (m,): I_from = ff V_from + ft V_to, I_to = tf V_from + tt V_to."""
+    """Admittances of branches [pu], fields (m,): I_from = ff V_from + ft V_to, I_to = tf V_from + tt V_to."""
 
     ff: Complex
     ft: Complex
@@ -74,7 +74,7 @@ class Network:
 
     @property
     def n_bus(self) -> int:
-        """Number of electrically distinct buses."""
+        """Number of rows; a bus that a closed switch made part of another leaves a row without branches."""
         return len(self.shunt_pu)
 
     def row_of_bus(self, name: str) -> int:
@@ -85,12 +85,21 @@ class Network:
 
     def row_of_branch(self, name: str) -> int:
         """Row of a branch by `from-to` in either direction; ValueError says which names exist."""
-        ends, slash, circuit = name.partition("/")
-        first, _, second = ends.partition("-")
-        for candidate in (name, f"{second}-{first}{slash}{circuit}"):
+        for candidate in (name, *_reversed(name)):
             if candidate in self.branch_names:
                 return self.branch_names.index(candidate)
         raise ValueError(f"there is no line {name!r}; the network has {preview(self.branch_names)}")
+
+
+def _reversed(name: str) -> list[str]:
+    """What `from-to` or `from-to/2` is called from its other end; a bus's name may hold a dash or slash."""
+    ends, slash, circuit = name.rpartition("/")
+    return [
+        f"{text[place + 1 :]}-{text[:place]}{suffix}"
+        for text, suffix in ((name, ""), (ends, slash + circuit))
+        for place, letter in enumerate(text)
+        if letter == "-"
+    ]
 
 
 def preview(names: Sequence[str], most: int = 12) -> str:
@@ -109,7 +118,7 @@ def admittance_matrix(network: Network, closed: Mask) -> Any:
 
 
 def branch_flows(network: Network, closed: Mask, v_pu: Complex) -> tuple[Complex, Complex]:
-    """Complex power into each branch at its from and its to end, (..., m) for voltages (..., n); 0 where open."""
+    """Complex power into each branch at its from and to end, (..., m) for voltages (..., n); 0 where open."""
     ports = network.two_ports
     v_from, v_to = v_pu[..., network.from_bus], v_pu[..., network.to_bus]
     s_from = np.where(closed, v_from * (ports.ff * v_from + ports.ft * v_to).conj(), 0)

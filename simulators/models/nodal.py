@@ -8,6 +8,7 @@ sources, so that a step of an undisturbed grid costs a few small matrix-vector p
 Non-convergence is an outcome (`VoltageCollapse`), never hidden by clipping.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -51,7 +52,7 @@ class Sources(NamedTuple):
 
 @dataclass(frozen=True)
 class Reduction:
-    """Linear maps of one topology from x = [EMFs (s,), load currents (k,)], k loads that are supplied.
+    """Linear maps of one topology from x = [EMFs (s,), currents that loads draw (k,)], k loads that are supplied.
 
     `to_bus` (n, s + k) gives every bus voltage, `to_terminal` (2 s, s + k) the voltage at each source's bus and
     the current out of each source, `emf_to_load` (k, s) and `load_to_load` (k, k) the voltage at the loads.
@@ -90,7 +91,7 @@ def reduce(network: Network, closed: Mask, sources: Sources, load_bus: Index) ->
     to_bus[held, np.flatnonzero(ideal)] = 1.0
     injected = np.zeros_like(to_bus)
     np.add.at(injected, (sources.bus[norton], norton), norton_y)
-    injected[load_bus[supplied], n_source + np.arange(n_load)] = 1.0
+    injected[load_bus[supplied], n_source + np.arange(n_load)] = -1.0
     free = np.setdiff1d(np.flatnonzero(~dead), held)
     if len(free):
         own = np.zeros(network.n_bus, complex)
@@ -122,16 +123,26 @@ class Chord(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """One instant: `x` = [EMFs, load currents], the load voltages in the chord's frame, what the sources feel."""
+    """One instant; phasors stand in the chord's frame, which `turn` brings back to the nominal one."""
 
-    x: Complex  # (s + k,), in the chord's frame
-    turn: complex  # of that frame
-    v_load: Complex  # (k,), in the chord's frame
+    x: Complex  # [EMFs (s,), currents that the supplied loads draw (k,)]
+    turn: complex
+    v_load: Complex  # (k,)
+    v_terminal: Complex  # (s,) voltage at each source's bus
     s_source: Complex  # (s,) power out of each source into its bus, pu
-    v_source: Complex  # (s,) voltage at each source's bus, pu
     chord: Chord
     iterations: int
-    collapsed: bool  # a supplied load stands below V_RELIEF_PU
+    margin_pu: float  # at most this far is the lowest supplied load above V_RELIEF_PU; below 0 it has collapsed
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether a supplied load stands below V_RELIEF_PU."""
+        return self.margin_pu < 0
+
+    @property
+    def v_source(self) -> Complex:
+        """Voltage at each source's bus (s,) in the nominal frame, pu."""
+        return self.v_terminal * self.turn
 
 
 def solve(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> Solution:
@@ -141,53 +152,65 @@ def solve(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> 
 
     Raises:
         VoltageCollapse: no solution was found.
+        ValueError: an EMF is not finite.
     """
     if last is None:
         return _restart(net, need, emf, None)
-    chord = last.chord
+    chord, z = last.chord, net.load_to_load
     turn = complex(np.vdot(chord.emf_ref, emf))
+    if not math.isfinite(abs(turn)):
+        raise ValueError(_not_finite(emf))
     turn /= abs(turn) or 1.0
     emf_turned = emf * turn.conjugate()
     bias = net.emf_to_load @ emf_turned
-    v, z, inverse = last.v_load, net.load_to_load, chord.inverse
-    constant_power = not (last.collapsed or need.i.any() or need.z.any())
-    before = 0.0
+    v, before, moved = last.v_load, 0.0, 0.0
+    constant_power = need.constant_power and last.margin_pu >= 0
     for iteration in range(1, MOST_CHORD_STEPS + 1):
         s = need.p if constant_power else zip_loads.power(need, v)
-        i = -(s / v).conj()
-        miss = v - bias - z @ i
-        change = inverse @ miss.view(np.float64)
+        change = chord.inverse @ (v - bias - z @ (s / v).conj()).view(np.float64)
         v = v - change.view(np.complex128)
-        size = float(change @ change) ** 0.5
+        size = math.sqrt(change @ change)
+        moved += size
         # the linear rate of a chord iteration bounds what is still missing after this step
         rate = size / before if before else 1.0
         if size < TOLERANCE_PU or (rate < 0.1 and size * rate < TOLERANCE_PU):
-            solution = _finish(net, need, emf_turned, v, turn, chord, iteration)
-            if solution.collapsed == last.collapsed:
-                return solution
-            break  # the loads have another law on this side of V_RELIEF_PU
+            # no load has moved farther than all of them together: the voltages need no look while that is little
+            margin = last.margin_pu - moved
+            margin = margin if margin > 0 else _margin(v)
+            if (margin < 0) != (last.margin_pu < 0):
+                break  # the loads have another law on this side of V_RELIEF_PU
+            s = need.p if constant_power else zip_loads.power(need, v)
+            return _solution(net, emf_turned, v, s, turn, chord, iteration, margin)
         if not rate <= 1.0 or size > 0.3:  # leaving the basin, or not a number
             break
         before = size
     return _restart(net, need, emf, v * turn)
 
 
-def _finish(
-    net: Reduction, need: Demand, emf: Complex, v: Complex, turn: complex, chord: Chord, iterations: int
-) -> Solution:
-    """Currents, terminal quantities and the collapse check of converged load voltages."""
-    collapsed = bool(len(v)) and float((v.real**2 + v.imag**2).min()) < V_RELIEF_PU**2
-    s = zip_loads.power(need, v) if collapsed or need.i.any() or need.z.any() else need.p
-    x = np.concatenate((emf, -(s / v).conj()))
+def _not_finite(emf: Complex) -> str:
+    return f"the EMF of source {int(np.flatnonzero(~np.isfinite(emf))[0]) + 1} is not finite"
+
+
+def _margin(v: Complex) -> float:
+    return float(np.minimum.reduce(np.abs(v), initial=np.inf)) - V_RELIEF_PU
+
+
+def _solution(
+    net: Reduction, emf: Complex, v: Complex, s: Complex, turn: complex, chord: Chord, iterations: int,
+    margin_pu: float,
+) -> Solution:  # fmt: skip
+    """What the sources feel at converged load voltages `v` and powers `s`."""
+    x = np.concatenate((emf, (s / v).conj()))
     terminal = net.to_terminal @ x
-    n = len(emf)
-    return Solution(
-        x, turn, v, terminal[:n] * terminal[n:].conj(), terminal[:n] * turn, chord, iterations, collapsed
-    )
+    v_terminal = terminal[: len(emf)]
+    s_source = v_terminal * terminal[len(emf) :].conj()
+    return Solution(x, turn, v, v_terminal, s_source, chord, iterations, margin_pu)
 
 
 def _restart(net: Reduction, need: Demand, emf: Complex, guess: Complex | None) -> Solution:
     """Full Newton, from the guess and from the open-circuit voltages at several levels; freezes a new chord."""
+    if not np.isfinite(emf).all():
+        raise ValueError(_not_finite(emf))
     bias = net.emf_to_load @ emf
     starts = [bias, bias * 0.5, bias * 0.2]
     worst: tuple[float, int] = (np.nan, 0)
@@ -195,7 +218,8 @@ def _restart(net: Reduction, need: Demand, emf: Complex, guess: Complex | None) 
         v, iterations = _newton(net, need, bias, start)
         if iterations:
             chord = Chord(np.where(net.sources.connected, emf, 0), _inverse_jacobian(net, need, v))
-            return _finish(net, need, emf, v, 1.0 + 0.0j, chord, iterations)
+            s = zip_loads.power(need, v)
+            return _solution(net, emf, v, s, 1.0 + 0.0j, chord, iterations, _margin(v))
         worst = (float(np.abs(v).min()), int(np.abs(v).argmin()))
     raise VoltageCollapse(int(net.supplied[worst[1]]), worst[0])
 
@@ -203,7 +227,7 @@ def _restart(net: Reduction, need: Demand, emf: Complex, guess: Complex | None) 
 def _newton(net: Reduction, need: Demand, bias: Complex, v: Complex) -> tuple[Complex, int]:
     """Damped Newton; returns the voltages and the number of iterations, 0 if it did not converge."""
     def missing(at: Complex) -> Complex:
-        return at - bias - net.load_to_load @ -(zip_loads.power(need, at) / at).conj()
+        return at - bias - net.load_to_load @ (zip_loads.power(need, at) / at).conj()
 
     miss = missing(v)
     for iteration in range(1, MOST_NEWTON_STEPS + 1):
@@ -226,14 +250,17 @@ def _newton(net: Reduction, need: Demand, bias: Complex, v: Complex) -> tuple[Co
 def _inverse_jacobian(net: Reduction, need: Demand, v: Complex) -> Real:
     """Inverse of d(miss)/d(Re V, Im V) in interleaved order, (2k, 2k)."""
     a, b = zip_loads.current_derivatives(need, v)
-    direct = np.eye(len(v)) - net.load_to_load * a
-    mirrored = -net.load_to_load * b
+    direct = np.eye(len(v)) + net.load_to_load * a
+    mirrored = net.load_to_load * b
     jacobian = np.empty((2 * len(v), 2 * len(v)))
     jacobian[0::2, 0::2] = (direct + mirrored).real
     jacobian[0::2, 1::2] = -(direct - mirrored).imag
     jacobian[1::2, 0::2] = (direct + mirrored).imag
     jacobian[1::2, 1::2] = (direct - mirrored).real
-    inverse: Real = np.linalg.inv(jacobian)
+    try:
+        inverse: Real = np.linalg.inv(jacobian)
+    except np.linalg.LinAlgError:  # exactly at a nose, where the shortest step is as good as any
+        inverse = np.linalg.pinv(jacobian)
     return inverse
 
 
@@ -255,7 +282,7 @@ def observe(net: Reduction, load_bus: Index, x: Complex) -> Observation:
     s_from, s_to = branch_flows(net.network, net.closed, v)
     s_shunt = np.abs(v) ** 2 * net.network.shunt_pu.conj()
     s_load = np.zeros((*x.shape[:-1], len(load_bus)), complex)
-    s_load[..., net.supplied] = -v[..., load_bus[net.supplied]] * x[..., n_source:].conj()
+    s_load[..., net.supplied] = v[..., load_bus[net.supplied]] * x[..., n_source:].conj()
     terminal = x @ net.to_terminal.T
     s_source = terminal[..., :n_source] * terminal[..., n_source:].conj()
 

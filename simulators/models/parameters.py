@@ -1,4 +1,4 @@
-"""Checks of model parameters: every violation is reported at once, with the field, the unit's row and its value."""
+"""Checks of model parameters: every violation is reported at once, with field, row of the unit and value."""
 
 from dataclasses import fields
 from typing import Any
@@ -16,11 +16,18 @@ class ParameterError(ValueError):
 
 
 def as_columns(params: Any) -> None:
-    """Turn every array field of a frozen dataclass of parameters into a float array, all of one length (n,)."""
+    """Turn every array field of a frozen dataclass of parameters into a float array, all of one length (n,).
+
+    Raises:
+        ValueError: two fields have different numbers of values, neither of which is one.
+    """
     names = [f.name for f in fields(params) if f.metadata.get("scalar") is None]
-    columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(getattr(params, n), float)) for n in names))
-    for name, column in zip(names, columns, strict=True):
-        object.__setattr__(params, name, np.array(column))
+    columns = {name: np.atleast_1d(np.asarray(getattr(params, name), float)) for name in names}
+    first = next((name for name, column in columns.items() if len(column) != 1), names[0])
+    for name, column in columns.items():
+        if len(column) not in (1, len(columns[first])):
+            raise ValueError(f"{name} has {len(column)} values, {first} has {len(columns[first])}")
+        object.__setattr__(params, name, np.array(np.broadcast_to(column, columns[first].shape)))
 
 
 def check(params: Any, *rules: tuple[str, ArrayLike, str]) -> None:

@@ -61,13 +61,16 @@ def droop_equilibrium(
 
     x = np.concatenate((np.zeros(count - 1), droop.v_set_pu, [0.0]))
     for _ in range(40):
-        solution, miss = at(x)
+        _, miss = at(x)
         jacobian = np.empty((2 * count, 2 * count))
         for column in range(2 * count):
             nudge = np.zeros(2 * count)
             nudge[column] = 1e-5
             jacobian[:, column] = (at(x + nudge)[1] - at(x - nudge)[1]) / 2e-5
-        step = np.linalg.solve(jacobian, -miss)
+        try:
+            step = np.linalg.solve(jacobian, -miss)
+        except np.linalg.LinAlgError as error:
+            raise ArithmeticError("the sources share no frequency: are they all in one island?") from error
         x = x + step
         if np.abs(step).max() < tolerance ** 0.5 * 1e-3 and np.abs(at(x)[1]).max() < tolerance * 1e3:
             emf, slip = unpack(x)
