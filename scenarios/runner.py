@@ -1,5 +1,6 @@
 """Run a scenario: build its world, watch it, name who failed, keep what there is."""
 
+import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from gridloop.scenarios.build import TIME_RESOLUTION, Built, build, open_world
 from gridloop.scenarios.recording import Recording, new_folder
 from gridloop.scenarios.result import Result
 from gridloop.scenarios.schema import Scenario
-from gridloop.scenarios.start import plan
+from gridloop.scenarios.start import Plan, plan
 from gridloop.simulators.failure import SimulatorFailure
 
 
@@ -60,7 +61,7 @@ class Stopwatch:
 def run(
     scenario: Scenario, *, until_s: float | None = None, overrides: Mapping[str, Any] | None = None,
     folder: Path | str | None = None, watch: Callable[[Progress], None] | None = None,
-    extend: Callable[[Built], None] | None = None,
+    planned: Callable[[Plan], None] | None = None, extend: Callable[[Built], None] | None = None,
 ) -> Result:  # fmt: skip
     """Run a scenario and return its result.
 
@@ -70,6 +71,7 @@ def run(
         overrides: values by dotted path, e.g. {"step_ms": 2.5, "units.*.droop_p_percent": 1}.
         folder: where results go; `runs/<time>-<name>` by default. It must not hold a run already.
         watch: called every few steps with the progress.
+        planned: called with what will run, once its start is known.
         extend: called with the built world before it runs, to add simulators of your own.
 
     Raises:
@@ -77,7 +79,9 @@ def run(
         RunFailed: a simulator failed; the error carries the result up to there.
     """
     changes = dict(overrides or {}) | ({} if until_s is None else {"until_s": until_s})
-    planned = plan(scenario.with_overrides(changes) if changes else scenario)
+    what = plan(scenario.with_overrides(changes) if changes else scenario)
+    if planned is not None:
+        planned(what)
     stop = _Stop()
 
     def each_look(t_s: float, outputs: Any) -> None:
@@ -86,10 +90,10 @@ def run(
         if watch is not None:
             watch(Progress(t_s, float(np.mean(outputs.f_hz))))
 
-    recording = Recording(planned, new_folder(folder, planned.scenario.name), each_look)
+    recording = Recording(what, new_folder(folder, what.scenario.name), each_look)
     stopwatch, failure, interrupted = Stopwatch(), None, False
     with open_world() as world:
-        built = build(planned, world, recording.sinks, recording.log)
+        built = build(what, world, recording.sinks, recording.log)
         for simulator in built.simulators.values():
             simulator.step = stopwatch.watched(simulator.step)
             simulator.get_data = stopwatch.watched(simulator.get_data)
@@ -104,11 +108,21 @@ def run(
             interrupted = True
         except Exception as error:
             failure = _named(error) or _silent_failure(built) or error
+        finally:
+            _end_tasks(built)
     if failure is None:
         status, message = ("interrupted", "stopped by the user") if interrupted else ("done", "")
         return recording.finish(status, message, stopwatch.wall_s)
     result = recording.finish("failed", str(failure), stopwatch.wall_s)
     raise RunFailed(str(failure), result) from failure
+
+
+def _end_tasks(built: Built) -> None:
+    """End the simulators' tasks that mosaik leaves waiting after a failure, lest Python complains at exit."""
+    tasks = [runner.task for runner in built.world.compile(use_cache=True).values() if hasattr(runner, "task")]
+    for task in tasks:
+        task.cancel()
+    built.world.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
 
 
 class _Stop:

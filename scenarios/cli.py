@@ -1,0 +1,280 @@
+"""The `gridloop` command.
+
+Exit codes: 0 done, 1 the run failed, 2 the user's input is wrong, 3 done but degraded, 130 interrupted with results
+kept. No traceback without --debug. What is slow to import is imported where it is used.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from gridloop.scenarios.result import Result
+    from gridloop.scenarios.schema import Scenario
+    from gridloop.scenarios.start import Plan
+
+EXIT = {"done": 0, "failed": 1, "degraded": 3, "interrupted": 130}
+USER_ERROR = 2
+HEADLINES = (
+    "f_nadir", "f_end", "rocof_500ms", "f_settling_time", "p_sharing_error_end", "v_min", "v_max", "loss_end",
+    "collapse_count",
+)  # fmt: skip
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Microgrid co-simulation on mosaik. Start with: gridloop demo",
+)  # fmt: skip
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+ScenarioName = Annotated[str, typer.Argument(help="A scenario's .yaml file, or the name of one that ships (ieee9).")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a value: --set step_ms=2.5, --set units.*.filter_hz=10"),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+
+
+@contextmanager
+def user_errors(debug: bool) -> Iterator[None]:
+    """Turn what the user can mend into a message and exit code 2, anything else into one line and 1."""
+    from gridloop.scenarios.problems import ScenarioError
+
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except (ScenarioError, FileExistsError, PermissionError, ValueError) as error:
+        if debug:
+            raise
+        err.print(f"error: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(USER_ERROR) from error
+    except KeyboardInterrupt:
+        err.print("interrupted before the run began")
+        raise typer.Exit(EXIT["interrupted"]) from None
+    except Exception as error:
+        if debug:
+            raise
+        err.print(f"error: {type(error).__name__}: {error}  (--debug shows where)", markup=False, soft_wrap=True)
+        raise typer.Exit(EXIT["failed"]) from error
+
+
+def parse_sets(sets: list[str] | None) -> dict[str, Any]:
+    """`PATH=VALUE` words as overrides; the value is read as YAML."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    overrides = {}
+    for word in sets or []:
+        path, equals, text = word.partition("=")
+        if not equals or not path:
+            raise ValueError(f"--set {word}: write PATH=VALUE, e.g. --set step_ms=2.5")
+        try:
+            overrides[path] = YAML(typ="safe").load(text)
+        except YAMLError as error:
+            raise ValueError(f"--set {word}: {text!r} is not a YAML value") from error
+    return overrides
+
+
+def read_scenario(name: str, sets: list[str] | None, until_s: float | None = None) -> "Scenario":
+    """Load a scenario and apply what the command line changes."""
+    from gridloop.scenarios.schema import load
+
+    overrides = parse_sets(sets) | ({} if until_s is None else {"until_s": until_s})
+    scenario = load(name)
+    return scenario.with_overrides(overrides) if overrides else scenario
+
+
+@app.command()
+def demo(debug: Debug = False) -> None:
+    """Run the scenario ieee9 and write its report: three droop inverters, a load step, a line trip."""
+    execute("ieee9", None, None, None, False, debug)
+
+
+@app.command()
+def run(
+    scenario: ScenarioName, sets: Sets = None,
+    until_s: Annotated[float | None, typer.Option("--until", metavar="SECONDS", help="Another end.")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Folder of the results; runs/TIME-NAME if absent.")] = None,
+    as_json: AsJson = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Run a scenario, keep its results and write a report."""
+    execute(scenario, sets, until_s, folder, as_json, debug)
+
+
+def execute(
+    name: str, sets: list[str] | None, until_s: float | None, folder: Path | None, as_json: bool, debug: bool
+) -> None:
+    """What `run` and `demo` do; ends with the run's exit code."""
+    with user_errors(debug):
+        from gridloop.scenarios import live
+        from gridloop.scenarios.report import write_report
+        from gridloop.scenarios.runner import RunFailed
+        from gridloop.scenarios.runner import run as run_scenario
+
+        scenario = read_scenario(name, sets, until_s)
+        console = err if as_json else out
+        show_header(console, scenario)
+        try:
+            with live.display(console, scenario.until_s) as watch:
+                result = run_scenario(scenario, folder=folder, watch=watch, planned=lambda p: show_plan(console, p))
+        except RunFailed as failure:
+            if debug:
+                raise
+            result = failure.result
+        report_path = write_report(result, result.path / "report.html")
+        if as_json:
+            print(json.dumps({"path": str(result.path), "status": result.status, "message": result.record["message"],
+                              "metrics": {k: m.to_json() for k, m in result.metrics.items()}}))  # fmt: skip
+        else:
+            show_result(result, report_path)
+        raise typer.Exit(EXIT[result.status])
+
+
+def show_header(console: Console, scenario: "Scenario") -> None:
+    """Who runs what."""
+    from gridloop.scenarios.provenance import versions
+
+    found = versions()
+    line(console, "gridloop", f"{found['gridloop']}   mosaik {found['mosaik']}   Python {found['python']}")
+    line(console, "scenario", f"{scenario.name}: {scenario.title}" if scenario.title else scenario.name)
+
+
+def show_plan(console: Console, plan: "Plan") -> None:
+    """What will run, and whether the step suits it."""
+    network, scenario = plan.case.network, plan.scenario
+    parts = [f"{len(group.ids)} {group.model.name.lower()}{'s' if len(group.ids) != 1 else ''}" for group in plan.groups]
+    parts += [f"{len(network.bus_names)} buses", f"{len(network.branch_names)} branches"]
+    parts += [f"{len(plan.case.load_names)} loads", f"{len(plan.events)} events"]
+    line(console, "", " · ".join(parts))
+    line(console, "coupling", f"step {scenario.step_ms:g} ms, h·lambda {plan.h_lambda:.2f} (accurate below 0.5)")
+    if plan.h_lambda > 0.5:
+        step_ms = 0.5 / plan.h_lambda * scenario.step_ms
+        console.print(
+            f"warning: the step is too long for this stiff a grid; use step_ms <= {step_ms:.2g}", style="yellow"
+        )  # fmt: skip
+
+
+def line(console: Console, label: str, text: str, style: str = "") -> None:
+    """One line of the run's account."""
+    console.print(f" {label:<12} {text}", markup=False, style=style, soft_wrap=True)
+
+
+def show_result(result: "Result", report_path: Path) -> None:
+    """How it ended, the main figures, and where everything is."""
+    wall_s, last_s = result.record["wall"]["total_s"], end_of(result)
+    speed = f"{last_s:g} s in {wall_s:.2g} s ({last_s / wall_s:.0f} x real time)" if wall_s else ""
+    style = {"done": "green", "interrupted": "yellow"}.get(result.status, "red")
+    if result.status == "interrupted":
+        line(out, "interrupted", f"at t = {last_s:g} s; everything up to there is kept", style)
+    elif result.status == "failed":
+        line(out, "failed", result.record["message"], style)
+    else:
+        line(out, result.status, speed, style)
+    for event in result.events:
+        if event.kind in ("voltage_collapse", "de_energised"):
+            line(out, event.kind.replace("_", " "), f"t = {event.t_s:g} s, bus {event.target}: {event.outcome}", "yellow")
+    for key in HEADLINES:
+        if key in result.metrics and not (key == "collapse_count" and result.metrics[key].value == 0):
+            metric = result.metrics[key]
+            line(out, "", f"{metric.description:<52} {number(metric.value)} {'' if metric.unit == '1' else metric.unit}")
+    line(out, "saved", f"{result.path}/  run.json  series/*.parquet")
+    line(out, "report", str(report_path))
+
+
+def number(value: float) -> str:
+    """A figure for a table."""
+    return {float("inf"): "never", float("-inf"): "never"}.get(value, "undefined" if value != value else f"{value:.6g}")
+
+
+def end_of(result: "Result") -> float:
+    """The last recorded time [s]."""
+    if "grid" not in result.entities:
+        return 0.0
+    times = result.series("grid", "P_load[MW]")[0]
+    return float(times[-1]) if len(times) else 0.0
+
+
+@app.command()
+def check(scenario: ScenarioName, sets: Sets = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Check a scenario without running it: what it holds, its start, its step."""
+    with user_errors(debug):
+        from gridloop.scenarios.start import plan
+
+        loaded = read_scenario(scenario, sets)
+        planned = plan(loaded)
+        units = [
+            {"unit": unit, "type": group.model.name.lower(), "bus": bus, "s_rated_kva": float(rating),
+             "p_start_kw": float(s.real) * 1e3 * planned.case.network.s_base_mva,
+             "q_start_kvar": float(s.imag) * 1e3 * planned.case.network.s_base_mva}
+            for group in planned.groups
+            for unit, bus, rating, s in zip(
+                group.ids, group.bus, group.params.s_rated_kva, group.s_start_pu, strict=True)
+        ]  # fmt: skip
+        if as_json:
+            print(json.dumps({"name": loaded.name, "step_ms": loaded.step_ms, "h_lambda": planned.h_lambda,
+                              "f_start_hz": planned.f_start_hz, "units": units}))  # fmt: skip
+            return
+        show_header(out, loaded)
+        show_plan(out, planned)
+        line(out, "start", f"{loaded.start}: {planned.f_start_hz:.4f} Hz")
+        show_table(units)
+        line(out, "ok", f"gridloop run {scenario}", "green")
+
+
+@app.command()
+def report(
+    run: Annotated[Path | None, typer.Argument(help="Folder of a run; the newest in runs/ if absent.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Write the HTML report of a run, also of one that was killed."""
+    with user_errors(debug):
+        from gridloop.scenarios.report import write_report
+        from gridloop.scenarios.result import open_run
+
+        folder = run or newest()
+        print(write_report(open_run(folder), folder / "report.html"))
+
+
+def newest() -> Path:
+    """The newest run in runs/."""
+    folders = sorted(Path("runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not folders:
+        raise ValueError("there is no run in runs/; name a run's folder")
+    return folders[-1].parent
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Examine the installation."""
+    from gridloop.scenarios.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps(findings))
+    else:
+        show_table(findings)
+    raise typer.Exit(EXIT["failed"] if any(finding["verdict"] == "FAIL" for finding in findings) else 0)
+
+
+def show_table(rows: list[dict[str, Any]]) -> None:
+    """Rows with the same keys as a table."""
+    table = Table(box=None, pad_edge=True)
+    for key, value in rows[0].items():
+        table.add_column(key, justify="right" if isinstance(value, float) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()))
+    out.print(table)
+
+
+def main() -> None:
+    """Entry point of the `gridloop` command."""
+    sys.exit(app(standalone_mode=True))
