@@ -1,0 +1,157 @@
+"""Speed of gridloop as ratios measured in one run; absolute times of a shared machine mean nothing.
+
+    python benchmarks/run.py            # or: make bench
+
+Every ratio is printed beside what it has to reach. The exit code is 1 if one is missed.
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices gain nothing from threads
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mosaik
+import mosaik_api_v3
+import numpy as np
+
+from gridloop.scenarios.build import Built, build, open_world
+from gridloop.scenarios.runner import run
+from gridloop.scenarios.schema import load
+from gridloop.scenarios.start import Plan, plan
+from gridloop.simulators.device import DeviceSimulator
+from gridloop.simulators.grid import GridSimulator
+from gridloop.simulators.models import inverter
+from gridloop.simulators.models.loads import demand
+from gridloop.simulators.models.nodal import Sources, reduce, solve
+
+
+class _Empty:
+    """A simulator's face with nothing behind it: same entities, same attributes, fresh arrays, same sink."""
+
+    def step(self: Any, time: int, inputs: Any, max_advance: int) -> int:
+        self._inputs_seen = inputs
+        if self._sink is not None:
+            self._sink(time, None)
+        after: int = self._ticks.after(time)
+        return after
+
+
+class EmptyGrid(_Empty, GridSimulator):  # type: ignore[misc]
+    """The grid without a network."""
+
+    def get_data(self, outputs: Any) -> Any:
+        values = np.zeros(3, complex)
+        shown = {"S[pu]": values, "V[pu]": values, "E_used[pu]": values, "events[1]": 0}
+        return {eid: {attr: shown[attr] for attr in attrs} for eid, attrs in outputs.items()}
+
+
+class EmptyDevices(_Empty, DeviceSimulator):  # type: ignore[misc]
+    """Devices without a model."""
+
+    def get_data(self, outputs: Any) -> Any:
+        return {eid: {attr: np.zeros(3, complex) for attr in attrs} for eid, attrs in outputs.items()}
+
+
+def simulate(planned: Plan, empty: bool = False) -> float:
+    """Processor seconds of the mosaik run of a plan, its set-up left out."""
+    import gridloop.scenarios.build as module
+
+    rows: list[Any] = []
+    sinks = {name: lambda t, row: rows.append((t, row)) for name in ("Grid", "Inverter")}
+    real = module.GridSimulator, module.DeviceSimulator
+    if empty:
+        module.GridSimulator, module.DeviceSimulator = EmptyGrid, EmptyDevices  # type: ignore[misc]
+    try:
+        with open_world() as world:
+            built = build(planned, world, sinks)
+            began = time.process_time()
+            world.run(until=built.until, print_progress=False, lazy_stepping=False)
+            return time.process_time() - began
+    finally:
+        module.GridSimulator, module.DeviceSimulator = real  # type: ignore[misc]
+
+
+def plain_loop(planned: Plan) -> float:
+    """Processor seconds of the same model functions in a bare loop without recording."""
+    group, case = planned.groups[0], planned.case
+    p, network = group.params, case.network
+    rows = np.array([network.row_of_bus(bus) for bus in group.bus], np.intp)
+    sources = Sources(rows, group.z_pu, np.ones(len(rows), bool))
+    net, need = reduce(network, network.closed, sources, case.loads.bus), demand(case.loads)
+    state, held = inverter.initial(p, group.s_start_pu, group.emf_start_pu), inverter.held(p)
+    dt = planned.scenario.step_ms * 1e-3
+    solution, s, s_before = None, group.s_start_pu, group.s_start_pu
+    began = time.process_time()
+    for _ in range(round(planned.scenario.until_s / dt)):
+        held = held._replace(s_pu=s)
+        state = inverter.advance(p, state, held, inverter.Slopes((s - s_before) / dt), dt)
+        solution = solve(net, need, inverter.respond(p, state, held).emf_pu, solution)
+        s_before, s = s, solution.s_source
+    return time.process_time() - began
+
+
+def interleaved(repeats: int, *functions: Callable[[], float]) -> list[float]:
+    """The median of each function's figures, taken in turns so that a busy machine disturbs all alike."""
+    rounds = [[function() for function in functions] for _ in range(repeats)]
+    return [statistics.median(figures) for figures in zip(*rounds, strict=True)]
+
+
+def late_step_ratio(simulated_s: float = 62.0) -> float:
+    """Cost of a step after 60 s relative to one after 2 s, in one recorded run (medians over 400 steps)."""
+    scenario = load("ieee9").with_overrides({"until_s": simulated_s, "events": []})
+    stamps: list[float] = []
+
+    def stamp(built: Built) -> None:
+        simulator = built.simulators["Grid"]
+        step = simulator.step
+
+        def stamped(*args: Any) -> Any:
+            stamps.append(time.perf_counter())
+            return step(*args)
+
+        simulator.step = stamped
+
+    with TemporaryDirectory() as folder:
+        run(scenario, folder=folder, extend=stamp)
+    cost = np.diff(stamps)
+    early, late = round(2 / 5e-3), round(60 / 5e-3)
+    return statistics.median(cost[late : late + 390]) / statistics.median(cost[early : early + 390])
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--repeats", type=int, default=7, help="runs of each side of a ratio")
+    repeats = arguments.parse_args().repeats
+    planned = plan(load("ieee9"))
+    steps = round(planned.scenario.until_s / planned.scenario.step_ms * 1e3)
+    real, empty, loop = interleaved(
+        repeats, lambda: simulate(planned), lambda: simulate(planned, empty=True), lambda: plain_loop(planned)
+    )
+    late = late_step_ratio()
+    with TemporaryDirectory() as folder:
+        shares = run(load("ieee9"), folder=folder).metrics
+    print(f"mosaik {mosaik.__version__}, API {mosaik_api_v3.__version__}, Python {sys.version.split()[0]}")
+    limits = [
+        ("ieee9 / same wiring with empty models", real / empty, 1.45),
+        ("ieee9: a step after 60 s / after 2 s", late, 1.15),
+    ]
+    for name, ratio, limit in limits:
+        print(f"{name:<48} {ratio:6.3f}   at most {limit:g}   {'ok' if ratio <= limit else 'MISSED'}")
+    print(f"{'ieee9: bare loop of the models / mosaik run':<48} {loop / real:6.3f}")
+    print(f"{'ieee9: simulated time / wall time':<48} {planned.scenario.until_s / real:6.1f}")
+    for part in ("models", "mosaik", "io"):
+        print(f"{f'ieee9: share of the wall time in {part}':<48} {shares[f'wall_share_{part}'].value:6.3f}")
+    print(f"a step of ieee9 on this machine now: {real / steps * 1e6:.0f} us, empty {empty / steps * 1e6:.0f} us")
+    return 0 if all(ratio <= limit for _, ratio, limit in limits) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
