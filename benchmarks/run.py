@@ -25,57 +25,40 @@ from gridloop.scenarios.build import Built, build, open_world
 from gridloop.scenarios.runner import run
 from gridloop.scenarios.schema import load
 from gridloop.scenarios.start import Plan, plan
-from gridloop.simulators.device import DeviceSimulator
-from gridloop.simulators.grid import GridSimulator
 from gridloop.simulators.models import inverter
 from gridloop.simulators.models.loads import demand
 from gridloop.simulators.models.nodal import Sources, reduce, solve
 
 
-class _Empty:
-    """A simulator's face with nothing behind it: same entities, same attributes, fresh arrays, same sink."""
+def emptied(simulator: Any, step: int) -> None:
+    """Leave only a simulator's face: same entities, same attributes, fresh arrays, nothing behind them."""
+    sink = simulator._sink
 
-    def step(self: Any, time: int, inputs: Any, max_advance: int) -> int:
-        self._inputs_seen = inputs
-        if self._sink is not None:
-            self._sink(time, None)
-        after: int = self._ticks.after(time)
-        return after
+    def empty_step(time: int, inputs: Any, max_advance: int) -> int:
+        sink(time, None)
+        return time + step
 
+    def empty_get_data(outputs: Any) -> Any:
+        return {
+            eid: {attr: 0 if attr == "events[1]" else np.zeros(3, complex) for attr in attrs}
+            for eid, attrs in outputs.items()
+        }
 
-class EmptyGrid(_Empty, GridSimulator):  # type: ignore[misc]
-    """The grid without a network."""
-
-    def get_data(self, outputs: Any) -> Any:
-        values = np.zeros(3, complex)
-        shown = {"S[pu]": values, "V[pu]": values, "E_used[pu]": values, "events[1]": 0}
-        return {eid: {attr: shown[attr] for attr in attrs} for eid, attrs in outputs.items()}
-
-
-class EmptyDevices(_Empty, DeviceSimulator):  # type: ignore[misc]
-    """Devices without a model."""
-
-    def get_data(self, outputs: Any) -> Any:
-        return {eid: {attr: np.zeros(3, complex) for attr in attrs} for eid, attrs in outputs.items()}
+    simulator.step, simulator.get_data = empty_step, empty_get_data
 
 
 def simulate(planned: Plan, empty: bool = False) -> float:
     """Processor seconds of the mosaik run of a plan, its set-up left out."""
-    import gridloop.scenarios.build as module
-
     rows: list[Any] = []
     sinks = {name: lambda t, row: rows.append((t, row)) for name in ("Grid", "Inverter")}
-    real = module.GridSimulator, module.DeviceSimulator
-    if empty:
-        module.GridSimulator, module.DeviceSimulator = EmptyGrid, EmptyDevices  # type: ignore[misc]
-    try:
-        with open_world() as world:
-            built = build(planned, world, sinks)
-            began = time.process_time()
-            world.run(until=built.until, print_progress=False, lazy_stepping=False)
-            return time.process_time() - began
-    finally:
-        module.GridSimulator, module.DeviceSimulator = real  # type: ignore[misc]
+    with open_world() as world:
+        built = build(planned, world, sinks)
+        if empty:
+            for simulator in built.simulators.values():
+                emptied(simulator, round(planned.scenario.step_ms * 1000))
+        began = time.process_time()
+        world.run(until=built.until, print_progress=False, lazy_stepping=False)
+        return time.process_time() - began
 
 
 def plain_loop(planned: Plan) -> float:
@@ -122,7 +105,7 @@ def late_step_ratio(simulated_s: float = 62.0) -> float:
         run(scenario, folder=folder, extend=stamp)
     cost = np.diff(stamps)
     early, late = round(2 / 5e-3), round(60 / 5e-3)
-    return statistics.median(cost[late : late + 390]) / statistics.median(cost[early : early + 390])
+    return float(np.median(cost[late : late + 390]) / np.median(cost[early : early + 390]))
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ EXIT = {"done": 0, "failed": 1, "degraded": 3, "interrupted": 130}
 USER_ERROR = 2
 HEADLINES = (
     "f_nadir", "f_end", "rocof_500ms", "f_settling_time", "p_sharing_error_end", "v_min", "v_max", "loss_end",
-    "collapse_count",
+    "collapse_count", "order_change_f", "order_change_p",
 )  # fmt: skip
 
 app = typer.Typer(
@@ -103,16 +103,20 @@ def demo(debug: Debug = False) -> None:
 def run(
     scenario: ScenarioName, sets: Sets = None,
     until_s: Annotated[float | None, typer.Option("--until", metavar="SECONDS", help="Another end.")] = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="Folder of the results; runs/TIME-NAME if absent.")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Folder of results; runs/TIME-NAME if absent.")] = None,
+    check_order: Annotated[
+        bool, typer.Option("--check-order", help="Run again at half the step and report what changes.")
+    ] = False,
     as_json: AsJson = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Run a scenario, keep its results and write a report."""
-    execute(scenario, sets, until_s, folder, as_json, debug)
+    execute(scenario, sets, until_s, folder, as_json, debug, check_order)
 
 
 def execute(
-    name: str, sets: list[str] | None, until_s: float | None, folder: Path | None, as_json: bool, debug: bool
-) -> None:
+    name: str, sets: list[str] | None, until_s: float | None, folder: Path | None, as_json: bool, debug: bool,
+    check_order: bool = False,
+) -> None:  # fmt: skip
     """What `run` and `demo` do; ends with the run's exit code."""
     with user_errors(debug):
         from gridloop.scenarios import live
@@ -125,7 +129,10 @@ def execute(
         show_header(console, scenario)
         try:
             with live.display(console, scenario.until_s) as watch:
-                result = run_scenario(scenario, folder=folder, watch=watch, planned=lambda p: show_plan(console, p))
+                result = run_scenario(
+                    scenario, folder=folder, watch=watch, planned=lambda p: show_plan(console, p),
+                    check_order=check_order,
+                )  # fmt: skip
         except RunFailed as failure:
             if debug:
                 raise
@@ -151,16 +158,22 @@ def show_header(console: Console, scenario: "Scenario") -> None:
 def show_plan(console: Console, plan: "Plan") -> None:
     """What will run, and whether the step suits it."""
     network, scenario = plan.case.network, plan.scenario
-    parts = [f"{len(group.ids)} {group.model.name.lower()}{'s' if len(group.ids) != 1 else ''}" for group in plan.groups]
-    parts += [f"{len(network.bus_names)} buses", f"{len(network.branch_names)} branches"]
-    parts += [f"{len(plan.case.load_names)} loads", f"{len(plan.events)} events"]
-    line(console, "", " · ".join(parts))
+    counts = [(len(group.ids), group.model.name.lower()) for group in plan.groups]
+    counts += [(len(network.bus_names), "bus"), (len(network.branch_names), "branch")]
+    counts += [(len(plan.case.load_names), "load"), (len(plan.events), "event")]
+    line(console, "", " · ".join(plural(count, word) for count, word in counts))
     line(console, "coupling", f"step {scenario.step_ms:g} ms, h·lambda {plan.h_lambda:.2f} (accurate below 0.5)")
     if plan.h_lambda > 0.5:
         step_ms = 0.5 / plan.h_lambda * scenario.step_ms
         console.print(
             f"warning: the step is too long for this stiff a grid; use step_ms <= {step_ms:.2g}", style="yellow"
         )  # fmt: skip
+
+
+def plural(count: int, word: str) -> str:
+    """'1 bus', '2 buses'."""
+    ending = "" if count == 1 else "es" if word.endswith(("s", "ch")) else "s"
+    return f"{count} {word}{ending}"
 
 
 def line(console: Console, label: str, text: str, style: str = "") -> None:
@@ -170,6 +183,8 @@ def line(console: Console, label: str, text: str, style: str = "") -> None:
 
 def show_result(result: "Result", report_path: Path) -> None:
     """How it ended, the main figures, and where everything is."""
+    from gridloop.scenarios.display import quantity
+
     wall_s, last_s = result.record["wall"]["total_s"], end_of(result)
     speed = f"{last_s:g} s in {wall_s:.2g} s ({last_s / wall_s:.0f} x real time)" if wall_s else ""
     style = {"done": "green", "interrupted": "yellow"}.get(result.status, "red")
@@ -181,18 +196,14 @@ def show_result(result: "Result", report_path: Path) -> None:
         line(out, result.status, speed, style)
     for event in result.events:
         if event.kind in ("voltage_collapse", "de_energised"):
-            line(out, event.kind.replace("_", " "), f"t = {event.t_s:g} s, bus {event.target}: {event.outcome}", "yellow")
+            text = f"t = {event.t_s:g} s, bus {event.target}: {event.outcome}"
+            line(out, event.kind.replace("_", " "), text, "yellow")
     for key in HEADLINES:
         if key in result.metrics and not (key == "collapse_count" and result.metrics[key].value == 0):
             metric = result.metrics[key]
-            line(out, "", f"{metric.description:<52} {number(metric.value)} {'' if metric.unit == '1' else metric.unit}")
+            line(out, "", f"{metric.description:<62} {quantity(metric.value, metric.unit)}")
     line(out, "saved", f"{result.path}/  run.json  series/*.parquet")
     line(out, "report", str(report_path))
-
-
-def number(value: float) -> str:
-    """A figure for a table."""
-    return {float("inf"): "never", float("-inf"): "never"}.get(value, "undefined" if value != value else f"{value:.6g}")
 
 
 def end_of(result: "Result") -> float:

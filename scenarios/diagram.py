@@ -1,4 +1,4 @@
-"""The single-line diagram of a network as SVG text: buses, branches, units and loads, and what a run did to them."""
+"""The single-line diagram of a network as SVG text, with what a run did to it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,7 +9,6 @@ from gridloop.scenarios import diagram_symbols as draw
 from gridloop.scenarios.diagram_layout import DEVICE_SPACING, SMALL_NET, Bus, Labels, Record, samples, sheet
 from gridloop.scenarios.display import number, quantity
 
-SIDES = (-1j, 1 + 0j, 1j, -1 + 0j, 1 - 1j, 1 + 1j, -1 + 1j, -1 - 1j)
 LOADING_STEPS = (50, 80, 100)  # of the rating [%]
 FLOW_STEPS = (25, 50, 75)  # of the largest flow in the net [%]
 
@@ -28,7 +27,7 @@ class Marks:
         p_load_mw: lowest and highest active power of a load [MW].
         opened_s: branches that are open at the end, and since when [s].
         stopped_s: units that are off at the end, and since when [s].
-        colours: number of a unit's colour, that of its curves.
+        colours: number of a unit's colour, that of its curves; the palette starts again at its end.
     """
 
     loading_percent: Mapping[str, float] = field(default_factory=dict)
@@ -45,8 +44,8 @@ def network_svg(network: Mapping[str, Any], marks: Marks | None = None) -> str:
     """Draw a network.
 
     Args:
-        network: `buses` (id, x, y, v_kv), `branches` (id, from, to, kind), `units` (id, type, bus, s_rated_kva)
-            and `loads` (id, bus), as in a run's record.
+        network: as in a run's record: `buses` (id, x, y, v_kv), `branches` (id, from, to, kind),
+            `units` (id, type, bus, s_rated_kva) and `loads` (id, bus).
         marks: what to show of a run; without it the bare network.
 
     Returns:
@@ -59,19 +58,23 @@ class Drawing:
     """One diagram in the making: shapes and texts collected from the bottom to the top."""
 
     def __init__(self, network: Mapping[str, Any], marks: Marks) -> None:
-        self.network, self.marks = network, marks
-        self.devices = [*network["units"], *network["loads"]]
-        self.sheet = sheet(network["buses"], network["branches"], Counter(d["bus"] for d in self.devices))
-        self.size, self.small = self.sheet.size, len(network["buses"]) <= SMALL_NET
+        self.buses, self.marks = network["buses"], marks
+        known = {bus["id"] for bus in self.buses}  # what ends at an unnamed bus has no place in the picture
+        self.branches = [b for b in network["branches"] if {b["from"], b["to"]} <= known]
+        self.units = [unit for unit in network["units"] if unit["bus"] in known]
+        self.loads = [load for load in network["loads"] if load["bus"] in known]
+        devices = Counter(device["bus"] for device in [*self.units, *self.loads])
+        self.sheet = sheet(self.buses, self.branches, devices)
+        self.size, self.small = self.sheet.size, len(self.buses) <= SMALL_NET
         self.font = 12.5 if self.small else 10.5
         self.labels = Labels(self.sheet.width, self.sheet.height)
         self.largest_mw = max((abs(v) for v in marks.flow_mw.values()), default=0.0)
         self.texts: list[str] = []
 
     def svg(self) -> str:
-        """The whole picture. What has to be read first gets its label first: open lines, units, buses, flows."""
+        """The whole picture. Labels are placed by weight: open branches, units, buses, flows."""
         branches = [self.branch(record, shift) for record, shift in self.shifted()]
-        bars = [self.bus(record) for record in self.network["buses"]]
+        bars = [self.bus(record) for record in self.buses]
         devices = [self.device(record, at) for record, at in self.standing()]
         self.label_branches(opened=True)
         self.label_units()
@@ -80,16 +83,16 @@ class Drawing:
             self.label_branches(opened=False)
         legend, depth = self.legend()
         width, height = self.sheet.width, self.sheet.height + depth
-        head = f'<svg class="network" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}"'
-        about = f' role="img" aria-label="Single-line diagram, {len(bars)} buses, {len(branches)} branches">'
+        head = f'<svg class="network" viewBox="0 0 {width:.0f} {height:.0f}" xmlns="{draw.NAMESPACE}" role="img"'
+        about = f' aria-label="Single-line diagram, {len(bars)} buses, {len(branches)} branches">'
         parts = [f"<style>{draw.STYLE}</style>", *branches, *devices, *bars, *self.texts, legend]
         return head + about + "\n".join(parts) + "</svg>"
 
     def shifted(self) -> list[tuple[Record, float]]:
         """Branches with their shift across [px], which keeps parallel ones apart."""
-        pairs = [frozenset((b["from"], b["to"])) for b in self.network["branches"]]
+        pairs = [frozenset((b["from"], b["to"])) for b in self.branches]
         total, seen, found = Counter(pairs), Counter[frozenset[str]](), []
-        for record, pair in zip(self.network["branches"], pairs, strict=True):
+        for record, pair in zip(self.branches, pairs, strict=True):
             found.append((record, (seen[pair] - (total[pair] - 1) / 2) * 10 * self.size))
             seen[pair] += 1
         return found
@@ -97,7 +100,7 @@ class Drawing:
     def ends(self, record: Record, shift: float) -> tuple[complex, complex]:
         """Where a branch meets its two bars."""
         a, b = self.sheet.buses[record["from"]], self.sheet.buses[record["to"]]
-        first, last = sorted((record["from"], record["to"]))  # parallel branches may be entered either way round
+        first, last = sorted((record["from"], record["to"]))  # parallel branches may differ in direction
         across = self.sheet.buses[last].at - self.sheet.buses[first].at
         across *= 1j * shift / (abs(across) or 1)
         return port(a, b.at - a.at) + across, port(b, a.at - b.at) + across
@@ -147,12 +150,12 @@ class Drawing:
             low, high = self.marks.v_pu[record["id"]]
             words += f", {number(low, 'pu')} to {number(high, 'pu')} pu"
         self.labels.take(bus.at, abs((b - a).real) / 2 + 3 + 1j * (abs((b - a).imag) / 2 + 3))
-        return draw.group([draw.line(a, b, "bar", max(3.0, 5 * self.size))], words)
+        return draw.group([draw.line(a, b, "bar", max(2.4, 5 * self.size))], words)
 
     def standing(self) -> list[tuple[Record, complex]]:
         """Units and loads with the point of the bar they stand on, spread along it."""
-        total, seen, found = Counter(d["bus"] for d in self.devices), Counter[str](), []
-        for record in self.devices:
+        total, seen, found = Counter(d["bus"] for d in [*self.units, *self.loads]), Counter[str](), []
+        for record in [*self.units, *self.loads]:
             bus, name = self.sheet.buses[record["bus"]], record["bus"]
             offset = (seen[name] - (total[name] - 1) / 2) * DEVICE_SPACING * self.size
             found.append((record, bus.at + bus.bar * offset))
@@ -176,12 +179,12 @@ class Drawing:
             shapes.append(draw.open_symbol(centre, 2 * self.size))
             words += f", off since {number(self.marks.stopped_s[name])} s"
         colour = self.marks.colours.get(name)
-        return draw.group(shapes, words, "" if colour is None else f"c{colour}")
+        return draw.group(shapes, words, "" if colour is None else f"c{colour % len(draw.PALETTE)}")
 
-    def label(self, at: complex, rows: list[str], sides: tuple[complex, ...], reach: float, classes: str = "") -> None:
+    def label(self, at: complex, rows: list[str], ways: list[complex], classes: str = "") -> None:
         """Write beside a point if there is room; what is marked is written in any case."""
         extent = draw.text_extent(rows, self.font)
-        centre = self.labels.place(at, extent, sides, reach, needed="mark" in classes)
+        centre = self.labels.place(at, extent, ways, needed=classes == "mark")
         if centre is not None:
             self.texts.append(draw.text_rows(centre, rows, self.font, classes))
 
@@ -191,16 +194,16 @@ class Drawing:
             name, (a, b) = record["id"], self.ends(record, shift)
             if (name in self.marks.opened_s) is not opened or a == b:
                 continue
-            normal = 1j * (b - a) / abs(b - a)
+            away = (11 if opened else 6) * 1j * (b - a) / abs(b - a)
             if opened:
                 words, kind = f"open since {number(self.marks.opened_s[name])} s", "mark"
             elif name in self.marks.loading_percent:
-                words, kind = f"{number(round(self.marks.loading_percent[name], 1))} %", "soft"
+                words, kind = f"{self.marks.loading_percent[name]:.0f} %", "soft"
             elif name in self.marks.flow_mw:
                 words, kind = quantity(float(f"{self.marks.flow_mw[name]:.3g}"), "MW"), "soft"
             else:
                 continue
-            self.label((a + b) / 2, [words], (normal, -normal), 11 if opened else 6, kind)
+            self.label((a + b) / 2, [words], [away, -away], kind)
 
     def label_units(self) -> None:
         """Name and rating of each unit."""
@@ -209,29 +212,28 @@ class Drawing:
                 continue
             side = self.sheet.buses[record["bus"]].side
             rows = [record["id"], quantity(record["s_rated_kva"], "kVA")][: 2 if self.size > 0.55 else 1]
-            sides = (side, side * 1j, -side * 1j, side + side * 1j, side - side * 1j)
-            self.label(at + 34 * self.size * side, rows, sides, 17 * self.size + 2)
+            ways = [side * way * (17 * self.size + 2) for way in (1 + 0j, 1j, -1j, 1 + 1j, 1 - 1j)]
+            self.label(at + 34 * self.size * side, rows, ways)
 
     def label_buses(self) -> None:
-        """Bus names, those with the most neighbours first."""
-        degree = Counter(end for b in self.network["branches"] for end in (b["from"], b["to"]))
-        for record in sorted(self.network["buses"], key=lambda bus: -degree[bus["id"]]):
-            bus = self.sheet.buses[record["id"]]
-            along = bus.bar * (bus.half + 5)
-            extent = draw.text_extent([record["id"]], self.font)
-            for tip, sides in ((along, (bus.bar,)), (-along, (-bus.bar,)), (0j, SIDES)):
-                centre = self.labels.place(bus.at + tip, extent, sides, 1 if tip else 7)
-                if centre is not None:
-                    self.texts.append(draw.text(centre, record["id"], self.font, "name" if self.small else "soft"))
-                    break
+        """Bus names, the best connected first; in large nets without the word that starts them all."""
+        degree = Counter(end for b in self.branches for end in (b["from"], b["to"]))
+        names = [bus["id"] for bus in self.buses]
+        words = {name.partition(" ")[0] for name in names}
+        shared = len(words.pop()) + 1 if len(words) == 1 and not self.small else 0
+        for name in sorted(names, key=lambda name: -degree[name]):
+            bus = self.sheet.buses[name]
+            tip, beside = bus.bar * (bus.half + 5), bus.bar * 1j * 7
+            corners = [tip + beside, tip - beside, beside - tip, -tip - beside]
+            self.label(bus.at, [name[shared:] or name], [tip, -tip, beside, -beside, *corners], "name")
 
     def legend(self) -> tuple[str, float]:
         """What the symbols mean, only those that occur, and the height it takes [px]."""
-        kinds = {b["kind"] for b in self.network["branches"]}
+        kinds = {b["kind"] for b in self.branches}
         items = [("bus", draw.line(-8j, 8j, "bar", 4))]
-        if self.network["units"]:
-            items.append(("unit", "".join(draw.unit_symbol(0j, self.network["units"][0]["type"], 0.7))))
-        if self.network["loads"]:
+        if self.units:
+            items.append(("unit", "".join(draw.unit_symbol(0j, self.units[0]["type"], 0.7))))
+        if self.loads:
             items.append(("load", "".join(draw.load_symbol(-9j, 1j, 0.6))))
         if "trafo" in kinds:
             items.append(("transformer", "".join(draw.transformer_symbol(0j, 1 + 0j, 0.6, "level0"))))

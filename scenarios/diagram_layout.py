@@ -1,4 +1,4 @@
-"""Where the buses of a single-line diagram stand on the sheet, in pixels; points are complex numbers x + iy, y down."""
+"""Where buses and labels of a single-line diagram stand; points are complex numbers x + iy [px], y down."""
 
 import cmath
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Bus:
-    """A busbar: its centre, the direction of its bar (1 or 1j), half its length and the side of its devices."""
+    """A busbar: its centre, direction (1 or 1j), half length, and the side on which its devices stand."""
 
     at: complex
     bar: complex
@@ -62,14 +62,12 @@ def sheet(buses: Sequence[Record], branches: Sequence[Record], devices: Mapping[
     for a, b in ends:
         neighbours[a].append(b)
         neighbours[b].append(a)
-    placed = {
-        bus: standing(points, i, neighbours[i], devices.get(bus, 0), size) for i, bus in enumerate(ids)
-    }
+    placed = {bus: standing(points, i, neighbours[i], devices.get(bus, 0), size) for i, bus in enumerate(ids)}
     return Sheet(760 * room, height, size, placed)
 
 
 def positions(buses: Sequence[Record], ends: Sequence[tuple[int, int]]) -> Points:
-    """Places in any unit of length: the given ones, or computed from the graph with its long axis horizontal."""
+    """Places in any unit of length: the given ones, or from the graph with its long axis horizontal."""
     if all(bus.get("x") is not None and bus.get("y") is not None for bus in buses):
         return np.array([complex(bus["x"], -bus["y"]) for bus in buses], complex)
     import networkx  # only nets without coordinates need it, and it takes a while to import
@@ -113,7 +111,7 @@ def symbol_size(points: Points) -> float:
 def separated(
     points: Points, least: float, wide: Iterable[tuple[int, int]], least_wide: float, rounds: int = 40
 ) -> Points:
-    """Push buses apart that stand closer than `least` [px]; both sides of a transformer often share one place."""
+    """Push buses apart that stand closer than `least` [px], as both sides of a transformer often do."""
     points = points.copy()
     wanted = np.full((len(points), len(points)), least)
     for a, b in wide:
@@ -170,27 +168,25 @@ class Labels:
         """Keep a box free of texts."""
         self.taken.append((centre, half))
 
-    def place(
-        self, at: complex, extent: complex, sides: Sequence[complex], reach: float, needed: bool = False
-    ) -> complex | None:
+    def place(self, at: complex, extent: complex, ways: Sequence[complex], needed: bool = False) -> complex | None:
         """Find room for a text beside a point.
 
         Args:
             at: the point.
             extent: width + height*1j of the text.
-            sides: directions to try, best first; on a tie of covered lines the earlier wins.
-            reach: distance between the point and the text.
+            ways: from the point to the edge of the text, best first; of equally free ones the first wins.
             needed: place the text even if it covers something.
 
         Returns:
             Centre of the text, or None where there is no room.
         """
         half = extent / 2
-        centres = [at + complex(s.real * (reach + half.real), s.imag * (reach + half.imag)) for s in sides]
-        free = [c for c in centres if self.inside(c, half) and not any(overlap(c, half, *t) for t in self.taken)]
+        centres = [at + way * (1 + support(way, half)) for way in ways]
+        inside = [c for c in centres if self.inside(c, half)]
+        free = [c for c in inside if not any(overlap(c, half, *box) for box in self.taken)]
         if not free and not needed:
             return None
-        near = [p for p in self.lines if abs(p - at) < reach + 2 * abs(extent)]
+        near = [p for p in self.lines if abs(p - at) < max(map(abs, ways)) + 2 * abs(extent)]
         best = min(free or centres, key=lambda c: sum(overlap(c, half, p, 0j) for p in near))
         self.take(best, half)
         return best
@@ -199,6 +195,11 @@ class Labels:
         """Whether a box lies on the sheet."""
         across, down = half.real <= centre.real <= self.width - half.real, half.imag <= centre.imag
         return across and down and centre.imag <= self.height - half.imag
+
+
+def support(way: complex, half: complex) -> float:
+    """How far a box reaches from its centre against a way, as a multiple of the way."""
+    return (abs(way.real) * half.real + abs(way.imag) * half.imag) / abs(way) ** 2
 
 
 def overlap(centre: complex, half: complex, other: complex, other_half: complex) -> bool:

@@ -2,6 +2,7 @@
 
 from html import escape
 
+NAMESPACE = "http://www.w3.org/2000/svg"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#c98a00", "#b85c93", "#3fa0e0", "#6b7280", "#882255")
 LETTERS = {"diesel": "D", "machine": "G", "pcc": "N"}  # an inverter shows a sine instead
 
@@ -25,6 +26,7 @@ stroke-linejoin:round;text-anchor:middle;dominant-baseline:central}
 .network .over{stroke:var(--bad,#c2185b)}
 .network .open{stroke:var(--bad,#c2185b);stroke-width:2;stroke-dasharray:6 5;stroke-linecap:butt}
 .network .cross{stroke:var(--bad,#c2185b);stroke-width:2.2;fill:none}
+.network .legend>text{text-anchor:start}
 .network .name{font-weight:600}
 .network .mark{fill:var(--bad,#c2185b);font-weight:600}
 """ + "".join(f".network .c{i}{{color:var(--c{i},{colour})}}\n" for i, colour in enumerate(PALETTE))
@@ -55,7 +57,7 @@ def text(centre: complex, content: str, font: float, classes: str = "") -> str:
 
 def text_extent(rows: list[str], font: float) -> complex:
     """Width + height*1j of rows of text, near enough for any sans-serif face."""
-    return complex(max(len(row) for row in rows) * font * 0.58 + 2, len(rows) * font * 1.2)
+    return complex(max(len(row) for row in rows) * font * 0.56 + 2, len(rows) * font * 1.2)
 
 
 def text_rows(centre: complex, rows: list[str], font: float, classes: str = "") -> str:
@@ -112,12 +114,12 @@ def legend(items: list[tuple[str, str]], top_left: complex, width: float) -> tup
     Returns:
         The fragment and its depth [px].
     """
-    font, row, at, parts = 11.5, 26.0, top_left, []
+    font, row, at, parts = 11.0, 26.0, top_left, []
     for words, symbol in items:
         extent = text_extent([words], font).real
-        if at.real + 36 + extent > width and at.real > top_left.real:
+        if at.real + 34 + extent > width and at.real > top_left.real:
             at = complex(top_left.real, at.imag + row)
         parts.append(f'<g transform="translate({at.real + 14:.1f} {at.imag:.1f})">{symbol}</g>')
-        parts.append(text(at + 34 + extent / 2, words, font, "soft"))
-        at += 50 + extent
+        parts.append(text(at + 32, words, font, "soft"))
+        at += 42 + extent
     return f'<g class="legend">{"".join(parts)}</g>', at.imag - top_left.imag + row

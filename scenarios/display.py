@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 PREFIXES = {"": 1e-6, "k": 1e-3, "M": 1.0, "G": 1e3}  # size of each in mega
 SCALABLE = re.compile(r"([kMG]?)(Wh|W|VAh|VA|[Vv]arh|[Vv]ar)")
-DIGITS = {"Hz": 6, "pu": 5}  # a nadir is read to a tenth of a millihertz, a voltage to 0.01 %
+DECIMALS = {"Hz": 4, "pu": 4}  # a nadir is read to a tenth of a millihertz, a voltage to 0.01 %
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -34,7 +34,7 @@ def scale(unit: str, largest: float) -> Scale:
     given, symbol = found.group(1), found.group(2).replace("Var", "var")
     prefix, mega = given, abs(largest) * PREFIXES[given]
     if 0 < mega < math.inf:
-        prefix = max((p for p, size in PREFIXES.items() if mega >= size), key=PREFIXES.__getitem__, default="")
+        prefix = next((p for p in ("G", "M", "k") if mega >= PREFIXES[p]), "")
     return Scale(PREFIXES[given] / PREFIXES[prefix], prefix + symbol)
 
 
@@ -49,13 +49,13 @@ def number(value: float, unit: str = "") -> str:
         return "undefined"
     if math.isinf(value):
         return "never" if value > 0 else "-∞"
-    size, digits = abs(value), DIGITS.get(unit, 4)
+    size = abs(value)
+    if unit in DECIMALS and 0.1 <= size < 1e4:
+        return f"{value:.{DECIMALS[unit]}f}"
     if size and not 1e-4 <= size < 1e7:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}·10{str(int(exponent)).translate(SUPERSCRIPT)}"
-    if size >= 10 ** (digits - 1):
-        return f"{value:.0f}"
-    return f"{value:.{digits if size >= 1 else min(digits, 5)}g}"
+    return f"{value:.0f}" if size >= 1000 else f"{value:.4g}"
 
 
 def quantity(value: float, unit: str) -> str:

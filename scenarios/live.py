@@ -14,25 +14,29 @@ if TYPE_CHECKING:
 PLAIN_STEPS = 5  # lines of progress where there is no terminal
 
 
-def account(t_s: float, until_s: float, f_hz: float, wall_s: float) -> str:
-    """Simulated time, speed, frequency and time left, in words."""
-    speed = t_s / wall_s if wall_s > 0 else 0.0
-    left = f"{(until_s - t_s) / speed:.0f} s" if speed > 0 else "?"
-    return f"{t_s:7.2f} of {until_s:g} s   {speed:5.1f} x real time   f {f_hz:.4f} Hz   ETA {left}"
+def account(t_s: float, until_s: float, f_hz: float, speed: float | None) -> str:
+    """Simulated time, frequency and, where the speed is known [simulated s per s], time left, in words."""
+    text = f"{t_s:7.2f} of {until_s:g} s   f {f_hz:.4f} Hz"
+    return f"{text}   {speed:5.1f} x real time   ETA {(until_s - t_s) / speed:.0f} s" if speed else text
 
 
 @contextmanager
-def display(console: Console, until_s: float) -> Iterator[Callable[["runner.Progress"], None]]:
+def display(
+    console: Console, until_s: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[["runner.Progress"], None]]:
     """Yield a taker of progress: a bar on a terminal, a few lines elsewhere."""
-    began: float | None = None
+    first: tuple[float, float] | None = None  # simulated and wall time when the run was seen to go on
 
     def words(progress: "runner.Progress") -> str:
-        nonlocal began
-        began = time.monotonic() if began is None else began
-        return account(progress.t_s, until_s, progress.f_hz, time.monotonic() - began)
+        nonlocal first
+        now = clock()
+        first = first or (progress.t_s, now)
+        speed = (progress.t_s - first[0]) / (now - first[1]) if now > first[1] else None
+        return account(progress.t_s, until_s, progress.f_hz, speed)
 
     if console.is_terminal:
-        with Progress(BarColumn(30), TextColumn("{task.description}"), console=console, transient=True) as bar:
+        columns = (BarColumn(30), TextColumn("{task.description}"))
+        with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("", total=until_s)
             yield lambda progress: bar.update(task, completed=progress.t_s, description=words(progress))
         return

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from gridloop.scenarios.metrics import Series, compute
+from gridloop.scenarios.metrics import Real, Series, compute
 from gridloop.scenarios.metrics import windows as windows_of
 from gridloop.scenarios.result import Metric, Result, Window
 
 COLLAPSE = "voltage_collapse"
+DECIMALS = 6  # simulated time has whole microseconds
 
 
 def measure(result: Result) -> tuple[dict[str, Metric], list[Window]]:
@@ -17,16 +18,18 @@ def measure(result: Result) -> tuple[dict[str, Metric], list[Window]]:
     if not len(series.t_s):
         return {}, []
     scenario_events = np.array([e["t_s"] for e in result.record["scenario"].get("events") or []], float)
-    happened = np.unique(scenario_events[scenario_events <= series.t_s[-1] + 1e-9])
+    event_s = np.unique(np.round(scenario_events, DECIMALS))
+    found = windows_of(series, float(series.t_s[-1]), event_s[event_s <= series.t_s[-1] + 1e-9])
+    until = [start for start, _, _ in found[1:]] + [np.inf]  # what ended the run belongs to the last window
     windows = [
-        Window(start, end, metrics | _collapses(result, start, end))
-        for start, end, metrics in windows_of(series, float(series.t_s[-1]), happened)
+        Window(start, end, metrics | _collapses(result, start, before))
+        for (start, end, metrics), before in zip(found, until, strict=True)
     ]
     return compute(series) | _collapses(result, 0.0, np.inf), windows
 
 
 def _collapses(result: Result, start_s: float, end_s: float) -> dict[str, Metric]:
-    count = sum(e.kind == COLLAPSE and start_s <= e.t_s < end_s for e in result.events)
+    count = sum(e.kind == COLLAPSE and start_s <= round(e.t_s, DECIMALS) < end_s for e in result.events)
     return {"collapse_count": Metric(count, "1", "times that the voltage collapsed")}
 
 
@@ -39,19 +42,19 @@ def read(result: Result) -> Series:
     t_unit = result.series(ids[0], "f[Hz]")[0]
     count = min(len(t_s), len(t_unit))
 
-    def table(names: list[str], attribute: str) -> np.ndarray:  # type: ignore[type-arg]
+    def table(names: list[str], attribute: str) -> Real:
         known = [name for name in names if attribute in result.entities[name].attributes]
         columns = [result.series(name, attribute)[1][:count] for name in known]
         return np.stack(columns, axis=1) if columns else np.empty((count, 0))
 
-    def total(attribute: str) -> np.ndarray:  # type: ignore[type-arg]
+    def total(attribute: str) -> Real:
         return result.series("grid", attribute)[1][:count]
 
     voltage = table([bus["id"] for bus in drawn["buses"] if bus["id"] in result.entities], "Vm[pu]")
     v_source = table([unit["bus"] for unit in units if unit["bus"] in result.entities], "Vm[pu]")
     return Series(
         t_s=t_s[:count],
-        f_hz=table(ids, "f[Hz]"),
+        f_hz=np.where(table(ids, "connected[1]") == 1, table(ids, "f[Hz]"), np.nan),
         p_gen_mw=table(ids, "P_gen[MW]"),
         q_gen_mvar=table(ids, "Q_gen[MVar]"),
         p_set_mw=table(ids, "P_set[MW]"),

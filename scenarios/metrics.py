@@ -7,6 +7,7 @@ Sharing errors follow e_P(t) = max_i |(P_i - P*_i)/S_i - sum(P - P*)/sum(S)| ove
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from gridloop.scenarios.result import Metric
 
-Real = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 
 SETTLED_HZ = 0.020
 SHARED = 0.01
@@ -26,7 +27,7 @@ class Series:
     """What the metrics are computed from; rows (r,), units (r, u), buses (r, b)."""
 
     t_s: Real
-    f_hz: Real
+    f_hz: Real  # nan while a unit is disconnected
     p_gen_mw: Real
     q_gen_mvar: Real
     p_set_mw: Real
@@ -100,20 +101,25 @@ class _Span:
 
 
 def _frequency(s: Series, span: _Span) -> Figures:
-    deviation = s.f_hz - s.f_nom_hz
-    mean = s.f_hz @ (s.s_rated_mva / s.s_rated_mva.sum())
+    there = ~np.isnan(s.f_hz)
+    if not there.any():
+        return {}
+    alive: NDArray[np.bool_] = np.any(there, axis=1)
+    deviation = np.where(there, s.f_hz - s.f_nom_hz, 0.0)
+    mean_deviation = deviation @ s.s_rated_mva / np.maximum(there @ s.s_rated_mva, 1e-300)
+    f_end = s.f_nom_hz + mean_deviation[-1] if alive[-1] else np.nan
     return {
-        "f_nadir": (s.f_hz.min(), "Hz", "lowest frequency of any unit"),
-        "f_zenith": (s.f_hz.max(), "Hz", "highest frequency of any unit"),
-        "f_end": (mean[-1], "Hz", "frequency at the end, mean of the units by rating"),
+        "f_nadir": (np.nanmin(s.f_hz), "Hz", "lowest frequency of any unit"),
+        "f_zenith": (np.nanmax(s.f_hz), "Hz", "highest frequency of any unit"),
+        "f_end": (f_end, "Hz", "frequency at the end, mean of the units by rating"),
         "rocof_100ms": (_rocof(s.t_s, s.f_hz, 0.1), "Hz_per_s", "fastest change of frequency over 100 ms"),
         "rocof_500ms": (_rocof(s.t_s, s.f_hz, 0.5), "Hz_per_s", "fastest change of frequency over 500 ms"),
         "f_settling_time": (
-            span.settles(s.t_s, (np.abs(deviation) < SETTLED_HZ).all(1)), "s",
+            span.settles(s.t_s, alive & np.all(np.abs(deviation) < SETTLED_HZ, axis=1)), "s",
             "time until every unit stays within 20 mHz of nominal frequency",
         ),
         "f_deviation_integral": (
-            span.integral(np.abs(mean - s.f_nom_hz)), "Hz_s", "integral of the frequency's absolute deviation",
+            span.integral(np.abs(mean_deviation)), "Hz_s", "integral of the frequency's absolute deviation",
         ),
     }  # fmt: skip
 
@@ -123,10 +129,9 @@ def _rocof(t_s: Real, f_hz: Real, window_s: float) -> float:
     if t_s[-1] - t_s[0] < window_s - 1e-9:
         return float("nan")
     late = t_s[t_s >= t_s[0] + window_s - 1e-9]
-    return max(
-        float(np.abs(np.interp(late, t_s, f) - np.interp(late - window_s, t_s, f)).max()) / window_s
-        for f in f_hz.T
-    )  # fmt: skip
+    changes = np.array([np.interp(late, t_s, f) - np.interp(late - window_s, t_s, f) for f in f_hz.T])
+    known = np.abs(changes[~np.isnan(changes)])
+    return float(known.max()) / window_s if len(known) else float("nan")
 
 
 def _sharing(s: Series, span: _Span) -> Figures:
@@ -134,7 +139,7 @@ def _sharing(s: Series, span: _Span) -> Figures:
     for letter, word, produced in (
         ("p", "active", s.p_gen_mw - s.p_set_mw), ("q", "reactive", s.q_gen_mvar - s.q_set_mvar),
     ):  # fmt: skip
-        free = s.limited == 0
+        free = (s.limited == 0) & ~np.isnan(s.f_hz)
         share = (produced * free).sum(1) / np.maximum((s.s_rated_mva * free).sum(1), 1e-300)
         error = np.where(free, np.abs(produced / s.s_rated_mva - share[:, None]), 0.0).max(1)
         figures |= {
@@ -210,11 +215,7 @@ def _numerics(s: Series, span: _Span) -> Figures:
 
 def windows(series: Series, end_s: float, event_s: Real) -> list[tuple[float, float, dict[str, Metric]]]:
     """(start, end, metrics) from event to event; number 0 ends at the first event."""
-    edges = [0.0, *sorted(set(event_s.tolist())), None]
-    result = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
-        assert start is not None
-        stop = end_s if end is None else end
-        result.append((start, stop, compute(series.rows(start, end), stop)))
-    return result
+    edges = [0.0, *sorted(set(event_s.tolist()))]
+    result = [(start, end, compute(series.rows(start, end), end)) for start, end in pairwise(edges)]
+    return [*result, (edges[-1], end_s, compute(series.rows(edges[-1], None), end_s))]
 

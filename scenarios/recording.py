@@ -75,17 +75,19 @@ class Recording:
         self._write("running", "", {}, [], {})
 
     def finish(self, status: str, message: str, wall_simulators_s: float) -> Result:
-        """Close the series, compute the metrics, write run.json."""
-        wall_s, io_s = time.monotonic() - self._began, self.wall_io_s
-        models_s = max(wall_simulators_s - io_s, 0.0)
+        """Close the series, compute the metrics, write run.json.
+
+        `wall_simulators_s` is the wall time spent inside simulators, recording included.
+        """
+        models_s = max(wall_simulators_s - self.wall_io_s, 0.0)
         for stream in self._streams.values():
             stream.close()
+        wall_s, io_s = time.monotonic() - self._began, self.wall_io_s
         wall = {"total_s": wall_s, "models_s": models_s, "io_s": io_s, "mosaik_s": wall_s - models_s - io_s}
         self._write(status, message, {}, [], wall)
         result = open_run(self._path)
         whole, windows = measure(result)
-        whole |= self._numerics(wall, result)
-        self._write(status, message, whole, windows, wall)
+        self._write(status, message, whole | self._numerics(wall, result), windows, wall)
         return open_run(self._path)
 
     def _numerics(self, wall: Mapping[str, float], result: Result) -> dict[str, Metric]:
@@ -126,9 +128,21 @@ class Recording:
             "windows": [window.to_json() for window in windows],
             "wall": dict(wall),
         }
-        aside = self._path / ".run.json.tmp"
-        aside.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
-        aside.rename(self._path / "run.json")
+        write_record(self._path, content)
+
+
+def write_record(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write run.json whole or not at all."""
+    aside = folder / ".run.json.tmp"
+    aside.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+    aside.rename(folder / "run.json")
+
+
+def add_metrics(result: Result, metrics: Mapping[str, Metric]) -> Result:
+    """The run with more metrics in its run.json."""
+    more = {key: metric.to_json() for key, metric in metrics.items()}
+    write_record(result.path, {**result.record, "metrics": {**result.record["metrics"], **more}})
+    return open_run(result.path)
 
 
 def unit_decoder(model: Model, ids: tuple[str, ...], s_base_mva: float) -> Callable[[list[Any]], Columns]:
@@ -149,7 +163,8 @@ def unit_decoder(model: Model, ids: tuple[str, ...], s_base_mva: float) -> Calla
 def drawing(plan: Plan) -> dict[str, Any]:
     """The network as a drawing needs it: who is connected to what, and where it stands."""
     network = plan.case.network
-    first_name = {row: name for name, row in reversed(list(zip(network.bus_names, network.bus_row.tolist(), strict=True)))}
+    named = list(zip(network.bus_names, network.bus_row.tolist(), strict=True))
+    first_name = {row: name for name, row in reversed(named)}
     kw = 1e3 * network.s_base_mva
     return {
         "buses": [
@@ -157,15 +172,18 @@ def drawing(plan: Plan) -> dict[str, Any]:
             for name, row, place in zip(network.bus_names, network.bus_row, plan.position, strict=True)
         ],
         "branches": [
-            {"id": name, "from": first_name.get(f, ""), "to": first_name.get(t, ""), "kind": kind}
-            for name, f, t, kind in zip(
-                network.branch_names, network.from_bus.tolist(), network.to_bus.tolist(), plan.branch_kinds, strict=True
+            {"id": name, "from": first_name.get(f, ""), "to": first_name.get(t, ""), "kind": kind, "closed": closed}
+            for name, f, t, kind, closed in zip(
+                network.branch_names, network.from_bus.tolist(), network.to_bus.tolist(), plan.branch_kinds,
+                network.closed.tolist(), strict=True,
             )
         ],
         "units": [
             {"id": unit, "type": group.model.name.lower(), "bus": bus, "s_rated_kva": float(s), "q_set_kvar": float(q)}
             for group in plan.groups
-            for unit, bus, s, q in zip(group.ids, group.bus, group.params.s_rated_kva, group.params.q_set_kvar, strict=True)
+            for unit, bus, s, q in zip(
+                group.ids, group.bus, group.params.s_rated_kva, group.params.q_set_kvar, strict=True
+            )
         ],
         "loads": [
             {"id": name, "bus": first_name[row], "p_kw": float(p * kw)}
@@ -200,7 +218,7 @@ def new_folder(wanted: Path | str | None, name: str) -> Path:
             raise FileExistsError(f"{path} holds a run already; choose another folder")
         path.mkdir(parents=True, exist_ok=True)
         return path
-    stem = f"{datetime.now().strftime('%Y-%m-%dT%H-%M-%S')}-{name}"
+    stem = f"{datetime.now().astimezone().strftime('%Y-%m-%dT%H-%M-%S')}-{name}"
     for attempt in range(1000):
         path = Path("runs") / (stem if not attempt else f"{stem}-{attempt + 1}")
         try:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gridloop.simulators.recorder import read_columns, read_layout
 
+Real = NDArray[np.floating[Any]]
 Status = Literal["running", "done", "degraded", "failed", "interrupted"]
 
 
@@ -98,7 +99,7 @@ class Result:
             attributes.setdefault(entity, []).append(attribute)
         return {e: Entity(kinds.get(e, "unit"), tuple(a)) for e, a in attributes.items()}
 
-    def series(self, entity: str, attribute: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def series(self, entity: str, attribute: str) -> tuple[Real, Real]:
         """Times [s from start] and values of one attribute, e.g. `series("inv1", "f[Hz]")`.
 
         Raises:

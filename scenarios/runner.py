@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from gridloop.scenarios.build import TIME_RESOLUTION, Built, build, open_world
-from gridloop.scenarios.recording import Recording, new_folder
-from gridloop.scenarios.result import Result
+from gridloop.scenarios.recording import Recording, add_metrics, new_folder
+from gridloop.scenarios.result import Metric, Result
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.start import Plan, plan
 from gridloop.simulators.failure import SimulatorFailure
@@ -58,10 +59,11 @@ class Stopwatch:
         return call
 
 
-def run(
+def run(  # noqa: PLR0913 - the public entry; all but the scenario are options with a name
     scenario: Scenario, *, until_s: float | None = None, overrides: Mapping[str, Any] | None = None,
     folder: Path | str | None = None, watch: Callable[[Progress], None] | None = None,
     planned: Callable[[Plan], None] | None = None, extend: Callable[[Built], None] | None = None,
+    check_order: bool = False,
 ) -> Result:  # fmt: skip
     """Run a scenario and return its result.
 
@@ -73,6 +75,7 @@ def run(
         watch: called every few steps with the progress.
         planned: called with what will run, once its start is known.
         extend: called with the built world before it runs, to add simulators of your own.
+        check_order: run once more at half the step and add the metrics order_change_f and order_change_p.
 
     Raises:
         ScenarioError: the scenario cannot run.
@@ -106,15 +109,38 @@ def run(
             failure = _silent_failure(built)
         except (_Interrupted, KeyboardInterrupt):
             interrupted = True
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the run keeps its results and says so
             failure = _named(error) or _silent_failure(built) or error
         finally:
             _end_tasks(built)
     if failure is None:
         status, message = ("interrupted", "stopped by the user") if interrupted else ("done", "")
-        return recording.finish(status, message, stopwatch.wall_s)
+        result = recording.finish(status, message, stopwatch.wall_s)
+        if check_order and not interrupted:
+            result = add_metrics(result, _order_change(what.scenario, result, extend))
+        return result
     result = recording.finish("failed", str(failure), stopwatch.wall_s)
     raise RunFailed(str(failure), result) from failure
+
+
+def _order_change(
+    scenario: Scenario, result: Result, extend: Callable[[Built], None] | None
+) -> dict[str, Metric]:
+    """Largest change of the units' frequency and power that half the step makes."""
+    with TemporaryDirectory() as folder:
+        finer = run(scenario, overrides={"step_ms": scenario.step_ms / 2}, folder=folder, extend=extend)
+        changes = {"f[Hz]": 0.0, "P_gen[MW]": 0.0}
+        for unit in (name for name, entity in result.entities.items() if entity.kind == "unit"):
+            for attribute, before in changes.items():
+                t, values = result.series(unit, attribute)
+                t_finer, values_finer = finer.series(unit, attribute)
+                common = np.isin(np.round(t_finer * 1e6), np.round(t * 1e6))
+                changes[attribute] = max(before, float(np.abs(values_finer[common] - values).max()))
+    s_base_mva = result.record["s_base_mva"]
+    return {
+        "order_change_f": Metric(changes["f[Hz]"], "Hz", "largest change of a frequency at half the step"),
+        "order_change_p": Metric(changes["P_gen[MW]"] / s_base_mva, "pu", "largest change of a power at half the step"),
+    }
 
 
 def _end_tasks(built: Built) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import fields
+from dataclasses import fields, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from importlib import import_module
 from importlib.resources import files
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -20,11 +22,19 @@ from pydantic import (
     ValidationError,
 )
 
-from gridloop.scenarios.problems import Problem, ScenarioError, Source, did_you_mean
+from gridloop.scenarios.problems import (
+    Problem,
+    ScenarioError,
+    Source,
+    did_you_mean,
+    dotted,
+    in_our_words,
+)
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Name = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
+# strict: neither `yes` nor quoted digits are numbers
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Name = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 
 
 def _sums_to_one(shares: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -66,15 +76,18 @@ class Grid(_Part):
     loads: LoadLaw = LoadLaw()
 
 
+Signal = Literal["units", "buses", "branches", "loads"]
+
+
 class Record(_Part):
-    """What goes to disk, and how often."""
+    """What goes to disk beside the units and the grid's totals, and how often."""
 
     every_ms: Positive | None = None  # absent: every step
-    signals: tuple[Literal["units", "buses", "branches", "loads"], ...] = ("units", "buses", "branches", "loads")
+    signals: tuple[Signal, ...] = ("units", "buses", "branches", "loads")
 
 
 class _Event(_Part):
-    t_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    t_s: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 
 
 class LoadEvent(_Event):
@@ -128,7 +141,7 @@ class Scenario(_Part):
     mode: Literal["rms"] = "rms"
     step_ms: Positive = 5.0
     until_s: Positive
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
     grid: Grid
     start: Literal["power_flow", "droop"] = "power_flow"
     defaults: dict[str, dict[str, Any]] = {}
@@ -151,10 +164,11 @@ class Scenario(_Part):
     def with_overrides(self, overrides: Mapping[str, Any]) -> "Scenario":
         """The scenario with values set by dotted paths, `*` allowed for any key."""
         raw = deepcopy(self._raw)
-        problems = [problem for path, value in overrides.items() for problem in set_path(raw, path, value)]
+        problems = [p for path, value in overrides.items() for p in set_path(raw, path, _plain(value))]
         if problems:
             raise ScenarioError(self._source, problems)
-        return _checked(raw, self._source, self._folder)
+        source = replace(self._source, changed=(*self._source.changed, *overrides))
+        return _checked(raw, source, self._folder)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it was given and merged with the overrides."""
@@ -163,19 +177,22 @@ class Scenario(_Part):
 
 def set_path(raw: Any, path: str, value: Any) -> list[Problem]:
     """Set `a.b.c` in place; a missing last key is added, `*` matches every key that is there."""
-    keys = path.split(".")
+    *parents, last = path.split(".")
     nodes = [raw]
-    for key in keys[:-1]:
+    for depth, key in enumerate(parents, 1):
         nodes = [child for node in nodes for child in _children(node, key)]
-    if not nodes or not all(isinstance(node, dict) or _index(node, keys[-1]) is not None for node in nodes):
-        return [Problem((), f"--set {path}: there is nothing at {'.'.join(keys[:-1]) or path}")]
+        if not nodes:
+            return [Problem((), f"--set {path}: there is no {'.'.join(parents[:depth])}")]
+    places: list[tuple[Any, Any]] = []
     for node in nodes:
         if isinstance(node, dict):
-            for key in [k for k in node if fnmatchcase(str(k), keys[-1])] or [keys[-1]]:
-                node[key] = value
-        else:
-            node[_index(node, keys[-1])] = value
-    return []
+            new = [last] if "*" not in last else []
+            places += [(node, key) for key in [k for k in node if fnmatchcase(k, last)] or new]
+        elif (index := _index(node, last)) is not None:
+            places.append((node, index))
+    for node, key in places:
+        node[key] = deepcopy(value)
+    return [] if places else [Problem((), f"--set {path}: there is no {path}")]
 
 
 def _children(node: Any, key: str) -> list[Any]:
@@ -216,35 +233,41 @@ def load(source: str | Path | Mapping[str, Any]) -> Scenario:
         name, folder = str(source), path.parent
         if not path.is_file():
             hint = did_you_mean(str(source), list(known)) if path.suffix == "" else ""
-            raise ScenarioError(Source(name), [Problem((), f"there is no such file or library scenario{hint}")])
-        text = path.read_text(encoding="utf-8")
+            problem = Problem((), f"there is no such file or library scenario{hint}")
+            raise ScenarioError(Source(name), [problem])
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            problem = Problem((), f"the file is not text in UTF-8: byte {error.start + 1} is wrong")
+            raise ScenarioError(Source(name), [problem]) from error
     document = _parse(name, text)
     return _checked(_plain(document), Source(name, tuple(text.splitlines()), document), folder)
 
 
 def _parse(name: str, text: str) -> Any:
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
+    from ruamel.yaml.error import YAMLError
 
     try:
         return YAML(typ="rt").load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-        problem = Problem((), f"{place}{error.problem or error}".splitlines()[0])
+    except YAMLError as error:
+        mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
+        place = None if mark is None else (mark.line + 1, mark.column + 1)
+        problem = Problem((), f"not YAML: {what}".splitlines()[0], place)
         raise ScenarioError(Source(name, tuple(text.splitlines())), [problem]) from error
 
 
 def _plain(node: Any) -> Any:
-    """YAML's own types as Python's; keys become text."""
+    """The parser's and numpy's own types as Python's; keys become text."""
     if isinstance(node, Mapping):
         return {str(key): _plain(value) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return [_plain(item) for item in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node if node is None else str(node)
+    if node is None or isinstance(node, bool):
+        return node
+    if isinstance(node, Integral):
+        return int(node)
+    return float(node) if isinstance(node, Real) else str(node)
 
 
 def _checked(raw: Any, source: Source, folder: Path) -> Scenario:
@@ -256,47 +279,50 @@ def _checked(raw: Any, source: Source, folder: Path) -> Scenario:
     if isinstance(units, dict):
         for unit in units.values():
             if isinstance(unit, dict):
-                extra = (raw.get("defaults") or {}).get(str(unit.get("type")), {})
-                unit.update({k: v for k, v in extra.items() if k not in unit} if isinstance(extra, dict) else {})
+                unit.update({k: v for k, v in _defaults(raw, unit).items() if k not in unit})
         problems += [p for name, unit in units.items() for p in _unit_problems(name, unit)]
     try:
         scenario = TypeAdapter(Scenario).validate_python(merged)
     except ValidationError as error:
-        problems = [_problem(detail) for detail in error.errors()] + problems
+        known = partial(_known_keys, merged)
+        problems = [in_our_words(detail, known) for detail in error.errors()] + problems
     else:
         problems += _relations(scenario)
     if problems:
-        raise ScenarioError(source, problems)
+        raise ScenarioError(source, dict.fromkeys(_where_written(problem, raw) for problem in problems))
     scenario._raw, scenario._source, scenario._folder = raw, source, folder
     return scenario
 
 
-def _problem(detail: Any) -> Problem:
-    """pydantic's finding in our words."""
-    # a discriminated union adds the chosen tag behind the list's index; no key of a file has its name there
-    path = tuple(k for i, k in enumerate(detail["loc"]) if not (i == 2 and detail["loc"][0] == "events"))
-    match detail["type"]:
-        case "extra_forbidden":
-            known = _known_keys(path[:-1])
-            return Problem(path, f"unknown key{did_you_mean(str(path[-1]), known) if known else ''}")
-        case "missing":
-            return Problem(path[:-1], f"{path[-1]} is missing")
-        case "union_tag_not_found":
-            return Problem(path, "`do` is missing: it says what happens")
-        case "union_tag_invalid":
-            known = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
-            return Problem((*path, "do"), f"unknown event{did_you_mean(detail['ctx']['tag'], known)}")
-    return Problem(path, f"{detail['msg'].removeprefix('Value error, ').rstrip('.')}, got {detail['input']!r}")
+def _defaults(raw: Mapping[str, Any], unit: Mapping[str, Any]) -> dict[str, Any]:
+    """What `defaults` gives to a unit of its type."""
+    given = raw.get("defaults")
+    extra = given.get(str(unit.get("type"))) if isinstance(given, dict) else None
+    return extra if isinstance(extra, dict) else {}
 
 
-def _known_keys(path: tuple[str | int, ...]) -> list[str]:
+def _where_written(problem: Problem, raw: Mapping[str, Any]) -> Problem:
+    """The problem of a unit at the line of `defaults` that it has the value from."""
+    match problem.path:
+        case ("units", name, key, *rest):
+            unit = raw["units"][name]
+            if key not in unit and key in _defaults(raw, unit):
+                return Problem(("defaults", str(unit["type"]), key, *rest), problem.message)
+    return problem
+
+
+def _known_keys(merged: Any, path: tuple[str | int, ...]) -> list[str]:
+    """The keys that may stand in the map at `path`; those of an event depend on what it does."""
     parts: dict[str, type[BaseModel]] = {
         "grid": Grid, "grid.base": Base, "grid.loads": LoadLaw, "record": Record, "": Scenario,
     }  # fmt: skip
-    part = parts.get(".".join(str(key) for key in path))
-    if part is None:
-        return []
-    return [field.alias or name for name, field in part.model_fields.items()]
+    if path and path[0] == "events":
+        does = merged["events"][path[1]]["do"]
+        events: tuple[type[BaseModel], ...] = (LoadEvent, LineEvent, UnitEvent)
+        part = next((e for e in events if does in get_args(e.model_fields["do"].annotation)), None)
+    else:
+        part = parts.get(dotted(path))
+    return [] if part is None else [field.alias or name for name, field in part.model_fields.items()]
 
 
 def model_of(kind: str) -> Any:
@@ -356,7 +382,14 @@ def _relations(scenario: Scenario) -> list[Problem]:
     problems = []
     for key, value_ms in (("step_ms", scenario.step_ms), ("record.every_ms", scenario.record.every_ms)):
         if value_ms is not None and abs(value_ms * 1e3 - round(value_ms * 1e3)) > 1e-6:
-            problems.append(Problem(tuple(key.split(".")), f"must be a multiple of 0.001 ms, got {value_ms:g}"))
+            message = f"must be a multiple of 0.001 ms, got {value_ms:g}"
+            problems.append(Problem(tuple(key.split(".")), message))
+    step_ms, every_ms = scenario.step_ms, scenario.record.every_ms or scenario.step_ms
+    shorter, longer = sorted(round(value_ms * 1e3) for value_ms in (step_ms, every_ms))
+    if not problems and longer % shorter:
+        problems.append(
+            Problem(("record", "every_ms"), f"must be a multiple of step_ms = {step_ms:g}, got {every_ms:g}")
+        )
     for i, event in enumerate(scenario.events):
         if isinstance(event, UnitEvent) and event.unit not in scenario.units:
             hint = did_you_mean(event.unit, list(scenario.units))

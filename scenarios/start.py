@@ -11,7 +11,7 @@ from gridloop.simulators.events import Event
 from gridloop.simulators.grid import Case
 from gridloop.simulators.models.loads import Loads, power
 from gridloop.simulators.models.loads import demand as demand_of
-from gridloop.simulators.models.network import Complex, Network, Real, admittance_matrix, islands
+from gridloop.simulators.models.network import Complex, Mask, Network, Real, admittance_matrix, islands
 from gridloop.simulators.models.nodal import Sources, VoltageCollapse, reduce
 from gridloop.simulators.models.powerflow import PowerFlowError, Targets, power_flow
 from gridloop.simulators.models.steady import Droop, droop_equilibrium, stiffness_per_s
@@ -195,7 +195,8 @@ def _power_flow_start(scenario: Scenario, net: ImportedNet, loads: Loads, rows: 
             v[row] *= given["v_set_pu"] / abs(v[row])
     rating = np.zeros(network.n_bus)
     np.add.at(rating, rows, [unit.parameters["s_rated_kva"] for unit in units])
-    v_bus = _solve_power_flow(network, loads, rows, p, v, reference, rating, scenario.grid.loads.v0_pu)
+    dispatch = _Dispatch(p, v, reference, rating)
+    v_bus = _solve_power_flow(network, loads, rows, dispatch, scenario.grid.loads.v0_pu)
     s_bus = v_bus * (admittance_matrix(network, network.closed) @ v_bus).conj()
     np.add.at(s_bus, loads.bus, _load_power(loads, v_bus, scenario.grid.loads.v0_pu))
     weight = np.array([unit.parameters["s_rated_kva"] for unit in units]) / rating[rows]
@@ -210,22 +211,32 @@ def _load_power(loads: Loads, v_bus: Complex, v0: float | None) -> Complex:
     return power(demand_of(loads), v_bus[loads.bus]) if v0 is not None else loads.p0_pu + 1j * loads.q0_pu
 
 
+@dataclass(frozen=True)
+class _Dispatch:
+    """What the units at each bus are to do: power, voltage, who is the reference, and what they are rated."""
+
+    p_pu: Real
+    v_pu: Complex
+    reference: Mask
+    rated_kva: Real
+
+
 def _solve_power_flow(
-    network: Network, loads: Loads, rows: list[int], p: Real, v: Complex, reference: Any, rating: Real,
-    v0: float | None,
-) -> Complex:  # fmt: skip
+    network: Network, loads: Loads, rows: list[int], dispatch: _Dispatch, v0: float | None
+) -> Complex:
     """Bus voltages, 0 in islands without a unit; the largest unit is the reference where the net names none."""
     label = islands(network, network.closed)
     result = np.zeros(network.n_bus, complex)
+    p, v, reference = dispatch.p_pu, dispatch.v_pu, dispatch.reference.copy()
     for island in sorted(set(label[rows].tolist())):
         inside = np.flatnonzero(label == island)
         if not reference[inside].any():
-            reference[inside[rating[inside].argmax()]] = True
+            reference[inside[dispatch.rated_kva[inside].argmax()]] = True
         y = admittance_matrix(network, network.closed)[inside][:, inside]
         place = {bus: i for i, bus in enumerate(inside.tolist())}
         mine = [i for i, bus in enumerate(loads.bus.tolist()) if bus in place]
         at = [place[loads.bus[i]] for i in mine]
-        own = Loads(*(column[mine] for column in loads))._replace(bus=np.array(at, np.intp))
+        own = loads.at(np.array(mine, np.intp))._replace(bus=np.array(at, np.intp))
         held = [place[row] for row in sorted(set(rows)) if row in place and not reference[row]]
         voltage, change = v[inside], 1.0
         for _ in range(60):  # loads with a voltage law of their own draw what the last pass's voltages ask for
@@ -244,7 +255,8 @@ def _impedances(network: Network, units: list[Unit]) -> Complex:
     """Source impedances on the system base from those on the units' own ratings."""
     own = np.array([complex(*(unit.z_pu or (0.0, 0.0))) for unit in units])
     ratings = np.array([unit.parameters["s_rated_kva"] for unit in units])
-    return own * network.s_base_mva * 1e3 / ratings
+    z: Complex = own * network.s_base_mva * 1e3 / ratings
+    return z
 
 
 def _droop_start(scenario: Scenario, net: ImportedNet, loads: Loads, rows: list[int]) -> _Start:

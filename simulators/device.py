@@ -6,7 +6,7 @@ answers for t. Linearly held inputs get the slope over the previous interval; it
 counter moved in it, because the jump at an event is not a trend.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mosaik_api_v3
@@ -60,13 +60,12 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
         self._sid, self._resolution, self._s_base_mva = "", 1.0, 1.0
         self._ticks: Ticks
 
-    def init(
-        self, sid: str, time_resolution: float = 1.0, *,
-        step_ms: float = 5.0, extra_ticks_s: Sequence[float] = (), s_base_mva: float = 1.0,
-    ) -> Any:  # fmt: skip
-        """Set the macro step, the extra ticks of events and the system base."""
-        self._sid, self._resolution, self._s_base_mva = sid, time_resolution, s_base_mva
-        self._ticks = Ticks(step_ms, extra_ticks_s, time_resolution)
+    def init(self, sid: str, time_resolution: float = 1.0, **sim_params: Any) -> Any:
+        """Set the macro step `step_ms` (5), the times of events `extra_ticks_s` (none) and `s_base_mva` (1)."""
+        self._sid, self._resolution = sid, time_resolution
+        self._s_base_mva = sim_params.pop("s_base_mva", 1.0)
+        self._ticks = Ticks(sim_params.pop("step_ms", 5.0), sim_params.pop("extra_ticks_s", ()), time_resolution)
+        refuse_unknown(self._model.name, sim_params)
         return self.meta
 
     def create(self, num: int, model: str, **model_params: Any) -> Any:
@@ -123,6 +122,12 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
                 row = group.ids.index(eid)
                 data[eid] = {attr: float(group.shown(attr)[row]) for attr in attrs}
         return data
+
+
+def refuse_unknown(simulator: str, left: Mapping[str, Any]) -> None:
+    """Raise ValueError for parameters that nobody has taken."""
+    if left:
+        raise ValueError(f"{simulator}: unknown parameter {', '.join(left)}")
 
 
 def _complex(values: Any) -> Any:

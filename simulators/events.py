@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gridloop.simulators.models.loads import Loads
 from gridloop.simulators.models.network import Mask, Network
@@ -91,11 +91,12 @@ KINDS: dict[str, Callable[[Switching, Names, Event], tuple[Switching, str]]] = {
 }
 
 
-def check(event: Event, names: Names, **_: Any) -> None:
+def check(event: Event, names: Names) -> None:
     """Raise ValueError if the event's target does not exist."""
     if event.kind.startswith("line"):
         names.network.row_of_branch(event.target)
     elif event.kind.startswith("load"):
-        names.network.row_of_bus(event.target)
+        if names.network.row_of_bus(event.target) not in names.load_of_bus:
+            raise ValueError(f"bus {event.target!r} has no load that an event could change")
     elif event.target not in names.units:
         raise ValueError(f"there is no unit {event.target!r}; there are {', '.join(names.units)}")

@@ -17,17 +17,18 @@ import mosaik_api_v3
 import numpy as np
 
 from gridloop.simulators import events as grid_events
-from gridloop.simulators.device import EVENTS, E_USED, Sink
+from gridloop.simulators.device import E_USED, EVENTS, Sink, refuse_unknown
 from gridloop.simulators.events import Event, Switching
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, Loads, demand
-from gridloop.simulators.models.network import Complex, Index, Network, Real
+from gridloop.simulators.models.network import Complex, Network
 from gridloop.simulators.models.nodal import (
     Observation,
     Reduction,
     Solution,
     Sources,
     VoltageCollapse,
+    loading_percent,
     observe,
     reduce,
     solve,
@@ -138,10 +139,11 @@ class GridSimulator(mosaik_api_v3.Simulator):
         self._emf: Complex
         self._frequency_dependent = bool(case.loads.k_pf.any() or case.loads.k_qf.any())
 
-    def init(self, sid: str, time_resolution: float = 1.0, *, step_ms: float = 5.0) -> Any:
-        """Set the macro step; extra ticks come from the grid's own events."""
+    def init(self, sid: str, time_resolution: float = 1.0, **sim_params: Any) -> Any:
+        """Set the macro step by `step_ms` (5); extra ticks come from the grid's own events."""
         self._sid, self._resolution = sid, time_resolution
-        self._ticks = Ticks(step_ms, (event.t_s for event in self._pending), time_resolution)
+        self._ticks = Ticks(sim_params.pop("step_ms", 5.0), (event.t_s for event in self._pending), time_resolution)
+        refuse_unknown("Grid", sim_params)
         return self.meta
 
     def create(self, num: int, model: str, **model_params: Any) -> Any:
@@ -182,9 +184,9 @@ class GridSimulator(mosaik_api_v3.Simulator):
         self._z += [complex(*v) if isinstance(v, list | tuple) else complex(v) for v in (z if many else [z])]
         self._weight += list(weights) if many else [weights]
         self._units += units
-        rows = slice(first, len(self._units))
-        self._slots[eid] = _Slot(model, tuple(units), rows, None)
-        self._slots[eid].emf = self.initial(eid)[E_USED] if many else complex(*self._initial_emf(rows))
+        slot = self._slots[eid] = _Slot(model, tuple(units), slice(first, len(self._units)), None)
+        _, _, emf = self._start(slot)
+        slot.emf = emf if many else complex(emf[0])
         return {"eid": eid, "type": model, "rel": []}
 
     def _children(self) -> list[dict[str, Any]]:
@@ -200,19 +202,17 @@ class GridSimulator(mosaik_api_v3.Simulator):
         A bus's generation is divided equally among the units that stand there.
         """
         slot = self._slots[eid]
-        buses = np.array(self._bus[slot.rows])
-        share = np.array([self._bus.count(bus) for bus in buses])
-        v, s = self._case.v_start[buses], self._case.s_start[buses] / share
-        emf = v + np.array(self._z[slot.rows]) * (s / v).conj()
+        s, v, emf = self._start(slot)
         if slot.kind == "Terminals":
             return {"S[pu]": s, "V[pu]": v, E_USED: emf, EVENTS: 0}
         return _scalars(s[0] * self._case.network.s_base_mva, v[0], emf[0], 0)
 
-    def _initial_emf(self, rows: slice) -> tuple[float, float]:
-        eid = next(e for e, slot in self._slots.items() if slot.rows == rows)
-        shown = self.initial(eid)
-        emf = shown[E_USED] * np.exp(1j * np.radians(shown["Va_used[deg]"]))
-        return float(emf.real), float(emf.imag)
+    def _start(self, slot: _Slot) -> tuple[Complex, Complex, Complex]:
+        """Power, bus voltage and EMF of a terminal's rows at the net's power flow."""
+        buses = np.array(self._bus[slot.rows])
+        share = np.array([self._bus.count(bus) for bus in buses])
+        v, s = self._case.v_start[buses], self._case.s_start[buses] / share
+        return s, v, v + np.array(self._z[slot.rows]) * (s / v).conj()
 
     def setup_done(self) -> None:
         """Reduce the network to the terminals that were created."""
@@ -235,7 +235,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
             self._case.network, state.closed, self._sources._replace(connected=state.connected), state.loads.bus
         )
         self._epoch, self._solution = Epoch(net, state.loads), None
-        self._supplied = Loads(*(column[net.supplied] for column in state.loads))
+        self._supplied = state.loads.at(net.supplied)
         self._demand = demand(self._supplied)
         if before is None:
             before = np.zeros_like(net.dead_bus)
@@ -383,14 +383,6 @@ class GridSimulator(mosaik_api_v3.Simulator):
                     "loading[%]": float(loading_percent(net, seen)[row])}  # fmt: skip
         s = complex(seen.s_load[self._case.load_names.index(eid)]) * s_base
         return {"P_load[MW]": s.real, "Q_load[MVar]": s.imag}
-
-
-def loading_percent(net: Network, seen: Observation) -> Real:
-    """Larger of both end currents relative to the rating, percent (..., m); nan where no rating is given."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ends = [np.abs(s / seen.v_bus[..., bus]) for s, bus in ((seen.s_from, net.from_bus), (seen.s_to, net.to_bus))]
-    loading: Real = 100 * np.fmax(np.nan_to_num(ends[0]), np.nan_to_num(ends[1])) / net.rating_pu
-    return loading
 
 
 def _one(eid: str, attr: str, given: Any) -> Any:

@@ -5,17 +5,17 @@ from itertools import groupby
 
 import numpy as np
 
-from gridloop.simulators.grid import Case, Row, loading_percent
+from gridloop.simulators.grid import Case, Row
 from gridloop.simulators.models.network import Real
-from gridloop.simulators.models.nodal import observe
+from gridloop.simulators.models.nodal import loading_percent, observe
 
-SIGNALS = ("units", "buses", "branches", "loads")
+SIGNALS = ("buses", "branches", "loads")
 
 
 def grid_columns(
     case: Case, units: tuple[str, ...], rows: list[Row], signals: Collection[str] = SIGNALS
 ) -> dict[str, Real]:
-    """Series `entity.attribute` -> values (rows,), computed epoch by epoch.
+    """Series `entity.attribute` -> values (rows,), computed epoch by epoch; `units` and `grid` are always there.
 
     `grid` holds the totals: generation, load served, losses, load without supply, the largest nodal power that
     the solution leaves unbalanced [MW] and the solver's iterations.
@@ -49,8 +49,8 @@ def _epoch_columns(
             for attribute, values in series.items():
                 columns[f"{name}.{attribute}"] = values[:, place]
 
-    if "units" in signals:
-        add(units, **{"P_gen[MW]": s_source.real, "Q_gen[MVar]": s_source.imag})
+    connected = np.broadcast_to(epoch.net.sources.connected.astype(float), s_source.shape)
+    add(units, **{"P_gen[MW]": s_source.real, "Q_gen[MVar]": s_source.imag, "connected[1]": connected})
     if "buses" in signals:
         v = seen.v_bus[:, net.bus_row]
         add(net.bus_names, **{"Vm[pu]": np.abs(v), "Va[deg]": np.degrees(np.angle(v * turn[:, None]))})

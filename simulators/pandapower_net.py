@@ -13,6 +13,9 @@ import numpy as np
 from gridloop.simulators.models.network import Complex, Index, Mask, Network, Real, pi_branch
 
 
+NO_LIMIT_MVA = 9899.0  # MATPOWER's cases write 9900 or more where no limit is known
+
+
 @dataclass(frozen=True)
 class Generators:
     """What seeds the start: one row a bus with an ext_grid or gen in service."""
@@ -140,7 +143,6 @@ def _network(net: Any, ppc: Any, row_of: Any) -> Network:
     names = _names(net)
     from_bus = branch[:, idx_brch.F_BUS].real.astype(np.intp)
     to_bus = branch[:, idx_brch.T_BUS].real.astype(np.intp)
-    rating = branch[:, idx_brch.RATE_A].real / ppc["baseMVA"]
     named = np.array([row_of[i] for i in names], dtype=np.intp)
     return Network(
         s_base_mva=float(ppc["baseMVA"]),
@@ -154,8 +156,26 @@ def _network(net: Any, ppc: Any, row_of: Any) -> Network:
         to_bus=to_bus,
         two_ports=ports,
         closed=branch[:, idx_brch.BR_STATUS].real == 1,
-        rating_pu=np.where((rating > 0) & (rating < 90), rating, np.nan),
+        rating_pu=_ratings(net, len(branch)),
     )
+
+
+def _ratings(net: Any, count: int) -> Real:
+    """Current at which a line or transformer is loaded by 100 %, pu; nan where the net gives none."""
+    rating = np.full(count, np.nan)
+    for table, (first, last) in net._pd2ppc_lookups["branch"].items():
+        elements = net[table]
+        if table == "line":
+            v_kv = net.bus.vn_kv.loc[elements.from_bus].to_numpy(float)
+            i_ka = (elements.max_i_ka * elements.df * elements.parallel).to_numpy(float)
+            given = i_ka * np.sqrt(3) * v_kv
+        elif table == "trafo":
+            given = (elements.sn_mva * elements.df * elements.parallel).to_numpy(float)
+        else:
+            continue
+        known = (given > 0) & (given < NO_LIMIT_MVA)
+        rating[first:last] = np.where(known, given / net.sn_mva, np.nan)
+    return rating
 
 
 def _branch_names(

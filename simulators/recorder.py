@@ -1,8 +1,9 @@
 """Series on disk: Parquet segments that survive a killed process and are the same to the bit in every run.
 
-A stream collects the rows of one simulator. Every `ROWS` rows, a number that depends on the scenario only, make one
-segment `NAME-00000.parquet`. Rows that wait for their segment are saved every `CHECKPOINT_S` seconds of wall time in
-part files `NAME-00000.part0.parquet`, which the finished segment replaces. Every file is written aside and renamed.
+A stream collects the rows of one simulator. A number of rows that depends on their width only makes one
+segment `NAME-00000.parquet`. Rows that wait for their segment are saved every `CHECKPOINT_S` seconds of wall
+time in part files `NAME-00000.part0.parquet`, which the finished segment replaces. Every file is written aside
+and renamed.
 """
 
 from collections.abc import Callable, Collection
@@ -16,7 +17,7 @@ CHECKPOINT_S = 2.0
 VALUES_PER_SEGMENT = 4_000_000
 LOOK_EVERY = 32  # rows between two looks at the clock
 
-Columns = dict[str, NDArray[np.float64]]
+Columns = dict[str, NDArray[np.floating[Any]]]
 
 
 class Stream:
@@ -52,10 +53,10 @@ class Stream:
         if time % self._every == 0 or time in self._always:
             if self._times and self._times[-1] == time:
                 self._times.pop(), self._rows.pop()
+            elif len(self._rows) >= self._rows_per_segment:
+                self._close_segment()
             self._times.append(time)
             self._rows.append(row)
-            if len(self._rows) >= self._rows_per_segment:
-                self._close_segment()
         self._calls += 1
         if self._calls % LOOK_EVERY == 0:
             now = self._clock()
@@ -95,7 +96,7 @@ class Stream:
         import pyarrow.parquet
 
         began = self._clock()
-        columns = {"t": np.array(self._times[start:end], np.float64) * self._resolution}
+        columns: Columns = {"t": np.array(self._times[start:end], np.float64) * self._resolution}
         columns |= self._decode(self._rows[start:end])
         aside = self._folder / f".{stem}.tmp"
         pyarrow.parquet.write_table(
@@ -141,6 +142,4 @@ def read_columns(folder: Path, stream: str, columns: list[str]) -> Columns:
     import pyarrow.parquet
 
     tables = [pyarrow.parquet.read_table(path, columns=["t", *columns]) for path in _files(folder)[stream]]
-    return {
-        name: np.concatenate([table[name].to_numpy() for table in tables]) for name in ("t", *columns)
-    }
+    return {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in ("t", *columns)}

@@ -61,9 +61,7 @@ def power_flow_start() -> Start:
     return Start(s[:3], v[:3])
 
 
-def plant(
-    load: Loads | None = None, droop_p_percent: float = 2.0, filter_hz: float = 5.0, **more: Any
-) -> Plant:
+def plant(load: Loads | None = None, droop_p_percent: float = 2.0, filter_hz: float = 5.0, **more: Any) -> Plant:
     """Case A0: set-points of the power flow, unless `more` says otherwise."""
     start = power_flow_start()
     set_points = {

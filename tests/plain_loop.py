@@ -49,14 +49,14 @@ class Trace(NamedTuple):
     def at(self, t_us: int) -> "Trace":
         """The row of one tick."""
         (row,) = np.flatnonzero(self.t_us == t_us)
-        return Trace(*(column[row] for column in self))
+        return Trace._make(column[row] for column in self)
 
     def rows(self, t_us: Iterable[int]) -> "Trace":
         """The rows of the given ticks, which must all exist."""
         wanted = np.fromiter(t_us, int)
         rows = np.searchsorted(self.t_us, wanted)
         assert np.array_equal(self.t_us[rows], wanted)
-        return Trace(*(column[rows] for column in self))
+        return Trace._make(column[rows] for column in self)
 
 
 def step_load(row: int, p_pu: float, q_pu: float) -> Change:
@@ -64,9 +64,7 @@ def step_load(row: int, p_pu: float, q_pu: float) -> Change:
 
     def change(plant: Plant) -> Plant:
         here = np.arange(len(plant.loads.bus)) == row
-        loads = plant.loads._replace(
-            p0_pu=plant.loads.p0_pu + p_pu * here, q0_pu=plant.loads.q0_pu + q_pu * here
-        )
+        loads = plant.loads._replace(p0_pu=plant.loads.p0_pu + p_pu * here, q0_pu=plant.loads.q0_pu + q_pu * here)
         return plant._replace(loads=loads)
 
     return change
@@ -99,7 +97,7 @@ def demand_at(grid: Grid, f_hz: Any) -> Demand:
     """What the supplied loads want; their frequency is the mean of `f_hz` (n,) weighted with 1/m."""
     weight, f_nom_hz = 1 / grid.plant.params.droop_p_rad_per_s_pu, grid.plant.params.f_nom_hz
     df_pu = float(weight @ (f_hz - f_nom_hz) / weight.sum() / f_nom_hz)
-    return demand(Loads(*(column[grid.net.supplied] for column in grid.plant.loads)), df_pu)
+    return demand(Loads._make(column[grid.net.supplied] for column in grid.plant.loads), df_pu)
 
 
 class Memory(NamedTuple):
@@ -121,9 +119,7 @@ def at_rest(plant: Plant, start: Start) -> Memory:
     return Memory(state, sent, start.s_pu, start.s_pu, 0.0, False, None)
 
 
-def tick(
-    grid: Grid, memory: Memory, dt_s: float, scheme: Scheme, due: Sequence[Change] = ()
-) -> tuple[Grid, Memory]:
+def tick(grid: Grid, memory: Memory, dt_s: float, scheme: Scheme, due: Sequence[Change] = ()) -> tuple[Grid, Memory]:
     """The devices advance on the grid's last answer; then the grid applies what is due and solves.
 
     With both directions time-shifted (Jacobi) the grid solves for what the devices sent at the last tick.
@@ -167,7 +163,7 @@ def run(
         grid, memory = tick(grid, memory, (t_us - before_us) * 1e-6, scheme, due)
         rows.append((t_us, memory.sent.f_hz, memory.sent.emf_pu, memory.s_pu, memory.state.s_filtered_pu))
         before_us = t_us
-    return Trace(*(np.array(column) for column in zip(*rows, strict=True)))
+    return Trace._make(np.array(column) for column in zip(*rows, strict=True))
 
 
 class Equations:
@@ -215,8 +211,8 @@ class Equations:
 
     def _load_voltage(self, emf: Complex) -> Complex:
         # V - V_open + Z conj(S/V) = 0; its change is dV + mirror conj(dV), mirror = -Z conj(S/V^2)
-        v = v_open = self._open_circuit @ emf
-        one = np.eye(len(v))
+        v_open: Complex = self._open_circuit @ emf
+        v, one = v_open, np.eye(len(v_open))
         for _ in range(20):
             miss = v - v_open + self._z_load @ (self._s_load / v).conj()
             mirror = -self._z_load * (self._s_load / v**2).conj()
@@ -246,4 +242,4 @@ def reference(plant: Plant, start: Start, t_us: Iterable[int], events: Sequence[
             _, p_filtered, q_filtered = np.split(at, 3)
             rows[t] = t, f_hz, equations.emf(at), equations.power(at), p_filtered + 1j * q_filtered
         y = solved.y[:, -1]
-    return Trace(*(np.array(column) for column in zip(*rows.values(), strict=True)))
+    return Trace._make(np.array(column) for column in zip(*rows.values(), strict=True))

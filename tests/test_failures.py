@@ -69,7 +69,8 @@ def test_a_users_simulator_that_raises_is_named_with_entity_and_time(
     assert result.status == open_run(tmp_path).status == "failed"
     assert "Clockwork.watch1" in result.record["message"]
     t, _ = result.series("inv1", "f[Hz]")
-    assert 0.45 < t[-1] <= 0.505 and "f_nadir" in result.metrics
+    # the others may be a few steps ahead of the slow one when it fails
+    assert 0.45 < t[-1] <= 0.6 and "f_nadir" in result.metrics
 
 
 @pytest.mark.parametrize("kind", [ValueError, TypeError, ZeroDivisionError])

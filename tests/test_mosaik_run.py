@@ -121,3 +121,10 @@ def test_base_makes_a_microgrid_of_the_same_per_unit_network(ieee9: Result, tmp_
     rows = len(result.series("inv1", "f[Hz]")[0])
     assert columns(result, "f[Hz]") == pytest.approx(columns(ieee9, "f[Hz]")[:rows], abs=1e-9)
     assert columns(result, "P_gen[MW]") == pytest.approx(columns(ieee9, "P_gen[MW]")[:rows] / 100, abs=1e-9)
+
+
+def test_order_check_reports_what_half_the_step_changes(tmp_path: Path) -> None:
+    # case A0 at 5 ms is 2.8e-3 rad/s off at most; half the step takes three quarters of the error away
+    result = run(load("ieee9"), folder=tmp_path, until_s=2.0, check_order=True)
+    assert 1e-4 < result.metrics["order_change_f"].value < 2.8e-3 / (2 * np.pi)
+    assert 1e-5 < result.metrics["order_change_p"].value < 3.7e-4

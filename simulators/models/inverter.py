@@ -263,7 +263,9 @@ def _limiter(p: Params, s: State) -> Real:
     """x_lim [pu]: what the power limiter adds to the droop's power."""
     low, high = p.p_limits_pu
     power = s.s_filtered_pu.real
-    return p.limiter_gain * (np.maximum(0.0, power - high) - np.maximum(0.0, low - power)) + s.over_pu - s.under_pu
+    beyond = np.maximum(0.0, power - high) - np.maximum(0.0, low - power)
+    limit: Real = p.limiter_gain * beyond + s.over_pu - s.under_pu
+    return limit
 
 
 def respond(p: Params, s: State, u: Inputs) -> Outputs:
@@ -278,7 +280,9 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
     magnitude = lines.e_pu - p.droop_q_pu * filtered.imag
     if s.aligned:
         magnitude = magnitude + s.e_offset_pu
-    return Outputs(magnitude * np.exp(p.imaginary_unit * s.delta_rad), f_hz, u.p_set_pu, limited)
+    direction: Complex = np.exp(p.imaginary_unit * s.delta_rad)
+    emf: Complex = magnitude * direction
+    return Outputs(emf, f_hz, u.p_set_pu, limited)
 
 
 def align(p: Params, s: State, u: Inputs, applied_pu: Complex) -> State:

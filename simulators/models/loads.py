@@ -28,6 +28,10 @@ class Loads(NamedTuple):
     k_pf: Real  # pu power per pu frequency
     k_qf: Real
 
+    def at(self, rows: Index) -> "Loads":
+        """Some of the loads."""
+        return Loads(*[column[rows] for column in self])  # type: ignore[arg-type]  # int and float columns
+
 
 class Demand(NamedTuple):
     """The loads at one frequency: S(V) = z |V|^2 + i |V| + p. Fields complex (k,), pu."""
@@ -49,7 +53,8 @@ def demand(loads: Loads, df_pu: float = 0.0) -> Demand:
 
 def relief(v_abs: Real) -> Real:
     """Factor of the constant-power part: 1 above V_RELIEF_PU, (|V|/V_RELIEF_PU)^2 below."""
-    return np.minimum(1.0, v_abs / V_RELIEF_PU) ** 2
+    factor: Real = np.minimum(1.0, v_abs / V_RELIEF_PU) ** 2
+    return factor
 
 
 def power(d: Demand, v_pu: Complex) -> Complex:

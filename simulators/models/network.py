@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix
 from scipy.sparse.csgraph import connected_components
 
-Real = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 Complex = NDArray[np.complex128]
-Index = NDArray[np.intp]
+Index = NDArray[np.integer[Any]]
 Mask = NDArray[np.bool_]
 
 

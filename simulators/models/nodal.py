@@ -122,17 +122,33 @@ class Chord(NamedTuple):
     inverse: Real
 
 
+class Frame(NamedTuple):
+    """The frame of a solution: what turns it back to the nominal one, and the chord that it belongs to."""
+
+    turn: complex
+    chord: Chord
+
+
 class Solution(NamedTuple):
-    """One instant; phasors stand in the chord's frame, which `turn` brings back to the nominal one."""
+    """One instant; its phasors stand in `frame`."""
 
     x: Complex  # [EMFs (s,), currents that the supplied loads draw (k,)]
-    turn: complex
+    frame: Frame
     v_load: Complex  # (k,)
     v_terminal: Complex  # (s,) voltage at each source's bus
     s_source: Complex  # (s,) power out of each source into its bus, pu
-    chord: Chord
     iterations: int
     margin_pu: float  # at most this far is the lowest supplied load above V_RELIEF_PU; below 0 it has collapsed
+
+    @property
+    def turn(self) -> complex:
+        """What brings the solution's phasors to the nominal frame."""
+        return self.frame.turn
+
+    @property
+    def chord(self) -> Chord:
+        """The frozen Newton step that the solution was found with."""
+        return self.frame.chord
 
     @property
     def collapsed(self) -> bool:
@@ -142,7 +158,7 @@ class Solution(NamedTuple):
     @property
     def v_source(self) -> Complex:
         """Voltage at each source's bus (s,) in the nominal frame, pu."""
-        return self.v_terminal * self.turn
+        return self.v_terminal * self.frame.turn
 
 
 def solve(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> Solution:
@@ -156,7 +172,7 @@ def solve(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> 
     """
     if last is None:
         return _restart(net, need, emf, None)
-    chord, z = last.chord, net.load_to_load
+    chord, z = last.frame.chord, net.load_to_load
     turn = complex(np.vdot(chord.emf_ref, emf))
     if not math.isfinite(abs(turn)):
         raise ValueError(_not_finite(emf))
@@ -180,7 +196,7 @@ def solve(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> 
             if (margin < 0) != (last.margin_pu < 0):
                 break  # the loads have another law on this side of V_RELIEF_PU
             s = need.p if constant_power else zip_loads.power(need, v)
-            return _solution(net, emf_turned, v, s, turn, chord, iteration, margin)
+            return _solution(net, emf_turned, (v, s), Frame(turn, chord), iteration, margin)
         if not rate <= 1.0 or size > 0.3:  # leaving the basin, or not a number
             break
         before = size
@@ -196,15 +212,15 @@ def _margin(v: Complex) -> float:
 
 
 def _solution(
-    net: Reduction, emf: Complex, v: Complex, s: Complex, turn: complex, chord: Chord, iterations: int,
-    margin_pu: float,
-) -> Solution:  # fmt: skip
-    """What the sources feel at converged load voltages `v` and powers `s`."""
+    net: Reduction, emf: Complex, load: tuple[Complex, Complex], frame: Frame, iterations: int, margin_pu: float
+) -> Solution:
+    """What the sources feel at converged load voltages and powers `load`."""
+    v, s = load
     x = np.concatenate((emf, (s / v).conj()))
     terminal = net.to_terminal @ x
     v_terminal = terminal[: len(emf)]
     s_source = v_terminal * terminal[len(emf) :].conj()
-    return Solution(x, turn, v, v_terminal, s_source, chord, iterations, margin_pu)
+    return Solution(x, frame, v, v_terminal, s_source, iterations, margin_pu)
 
 
 def _restart(net: Reduction, need: Demand, emf: Complex, guess: Complex | None) -> Solution:
@@ -219,7 +235,7 @@ def _restart(net: Reduction, need: Demand, emf: Complex, guess: Complex | None) 
         if iterations:
             chord = Chord(np.where(net.sources.connected, emf, 0), _inverse_jacobian(net, need, v))
             s = zip_loads.power(need, v)
-            return _solution(net, emf, v, s, 1.0 + 0.0j, chord, iterations, _margin(v))
+            return _solution(net, emf, (v, s), Frame(1.0 + 0.0j, chord), iterations, _margin(v))
         worst = (float(np.abs(v).min()), int(np.abs(v).argmin()))
     raise VoltageCollapse(int(net.supplied[worst[1]]), worst[0])
 
@@ -289,7 +305,15 @@ def observe(net: Reduction, load_bus: Index, x: Complex) -> Observation:
     balance = -s_shunt
     for at, s in ((net.sources.bus, s_source), (load_bus, -s_load),
                   (net.network.from_bus, -s_from), (net.network.to_bus, -s_to)):  # fmt: skip
-        np.add.at(balance, (..., at), s)
+        np.add.at(balance, (..., at), s)  # type: ignore[arg-type]  # numpy's stub knows no ellipsis here
     return Observation(
         v, s_from, s_to, (s_from + s_to).real.sum(-1) + s_shunt.real.sum(-1), s_load, np.abs(balance).max(-1)
     )
+
+
+def loading_percent(net: Network, seen: Observation) -> Real:
+    """Larger of both end currents relative to the rating, percent (..., m); nan where no rating is given."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = [np.abs(s / seen.v_bus[..., bus]) for s, bus in ((seen.s_from, net.from_bus), (seen.s_to, net.to_bus))]
+    loading: Real = 100 * np.fmax(np.nan_to_num(ends[0]), np.nan_to_num(ends[1])) / net.rating_pu
+    return loading

@@ -27,10 +27,6 @@ class Equilibrium(NamedTuple):
     solution: Solution
 
 
-def _supplied(loads: Loads, net: Reduction, df_pu: float) -> Loads:
-    return Loads(*(field[net.supplied] for field in loads))
-
-
 def droop_equilibrium(
     net: Reduction, loads: Loads, droop: Droop, f_nom_hz: float, tolerance: float = 1e-13
 ) -> Equilibrium:
@@ -47,11 +43,12 @@ def droop_equilibrium(
 
     def unpack(x: Real) -> tuple[Complex, float]:
         delta = np.concatenate(([0.0], x[: count - 1]))
-        return x[count - 1 : -1] * np.exp(1j * delta), float(x[-1])
+        direction: Complex = np.exp(1j * delta)
+        return x[count - 1 : -1] * direction, float(x[-1])
 
     def at(x: Real) -> tuple[Solution, Real]:
         emf, slip = unpack(x)
-        need = demand(_supplied(loads, net, 0.0), slip / omega_nom)
+        need = demand(loads.at(net.supplied), slip / omega_nom)
         solution = solve(net, need, emf, None)
         s = solution.s_source
         return solution, np.concatenate((
@@ -83,7 +80,7 @@ def stiffness_per_s(net: Reduction, loads: Loads, emf: Complex, m_rad_per_s_pu: 
 
     The coupling of sources and network at a step h is accurate while h * lambda < 0.5.
     """
-    need = demand(_supplied(loads, net, 0.0))
+    need = demand(loads.at(net.supplied))
     slope = np.empty((len(emf), len(emf)))
     for column in range(len(emf)):
         turn = np.ones(len(emf), complex)

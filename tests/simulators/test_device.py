@@ -11,7 +11,7 @@ from gridloop.simulators.models import inverter
 
 STEP = 5000
 EMF = np.array([1.0, 1.0 * np.exp(0.1j)])
-S = np.array([0.5 + 0.1j, 0.8 - 0.2j])
+S: Any = np.array([0.5 + 0.1j, 0.8 - 0.2j])
 
 
 def simulator(**more: Any) -> DeviceSimulator:
@@ -24,8 +24,9 @@ def simulator(**more: Any) -> DeviceSimulator:
     return device
 
 
-def answer(s: Any = S, events: int = 0, **more: Any) -> Any:
-    return {"Inverters": {"S[pu]": {"Grid.T": s}, "events[1]": {"Grid.T": events}} | more}
+def answer(s: Any = S, events: int = 0, used: Any = None) -> Any:
+    shown = {"S[pu]": s, "events[1]": events} | ({} if used is None else {"E_used[pu]": used})
+    return {"Inverters": {attr: {"Grid.T": value} for attr, value in shown.items()}}
 
 
 def state(device: DeviceSimulator) -> Any:
@@ -114,7 +115,7 @@ def test_units_that_are_not_in_charge_follow_what_the_grid_applied() -> None:
     device.step(0, answer(), 0)
     own = device.get_data({"Inverters": ["EMF[pu]"]})["Inverters"]["EMF[pu]"]
     applied = own * np.array([1.0, 1.01 * np.exp(0.02j)])
-    device.step(0, answer(**{"E_used[pu]": {"Grid.T": applied}}), 0)
+    device.step(0, answer(used=applied), 0)
     assert device.get_data({"Inverters": ["EMF[pu]"]})["Inverters"]["EMF[pu]"] == pytest.approx(applied, abs=1e-14)
 
 

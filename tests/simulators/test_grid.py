@@ -131,7 +131,8 @@ def test_children_show_buses_branches_and_loads() -> None:
     simulator = with_group()
     simulator.setup_done()
     simulator.step(0, group(emf_start()), 0)
-    shown = simulator.get_data({"5": ["Vm[pu]", "Va[deg]"], "6-7": ["P_from[MW]"], "load9": ["P_load[MW]", "Q_load[MVar]"]})
+    wanted = {"5": ["Vm[pu]", "Va[deg]"], "6-7": ["P_from[MW]"], "load9": ["P_load[MW]", "Q_load[MVar]"]}
+    shown = simulator.get_data(wanted)
     assert shown["5"]["Vm[pu]"] == pytest.approx(0.975472177, abs=1e-9)
     assert shown["load9"] == {"P_load[MW]": pytest.approx(125.0), "Q_load[MVar]": pytest.approx(50.0)}
     v = case_a.case9_voltages()
