@@ -8,6 +8,8 @@ from typing import Any
 
 Path = tuple[str | int, ...]
 
+MOST_NAMES = 20  # in a list of what is known
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -90,7 +92,9 @@ class ScenarioError(ValueError):
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """'; did you mean x?' where a known word is close, else the list of known words."""
     close = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known))}"
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known: {', '.join(sorted(known)[:MOST_NAMES])}{', ...' if len(known) > MOST_NAMES else ''}"
 
 
 WORDS = {

@@ -33,6 +33,7 @@ def provenance() -> dict[str, Any]:
 
 def git_state() -> dict[str, Any] | None:
     """Commit of the current folder and whether anything differs from it; None outside a checkout."""
+
     def ask(*words: str) -> str:
         return subprocess.run(
             ["git", *words], capture_output=True, text=True, check=True, timeout=10

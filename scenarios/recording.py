@@ -39,9 +39,7 @@ class Recording:
         (path / "series").mkdir(exist_ok=True)
         units = tuple(unit for group in plan.groups for unit in group.ids)
         s_base_mva, signals = plan.case.network.s_base_mva, plan.scenario.record.signals
-        self._streams = {
-            "Grid": self._stream("Grid", lambda rows: grid_columns(plan.case, units, rows, signals))
-        }
+        self._streams = {"Grid": self._stream("Grid", lambda rows: grid_columns(plan.case, units, rows, signals))}
         for group in plan.groups:
             decode = unit_decoder(group.model, group.ids, s_base_mva)
             self._streams[group.model.name] = self._stream(group.model.name, decode)

@@ -123,9 +123,7 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
     raise RunFailed(str(failure), result) from failure
 
 
-def _order_change(
-    scenario: Scenario, result: Result, extend: Callable[[Built], None] | None
-) -> dict[str, Metric]:
+def _order_change(scenario: Scenario, result: Result, extend: Callable[[Built], None] | None) -> dict[str, Metric]:
     """Largest change of the units' frequency and power that half the step makes."""
     with TemporaryDirectory() as folder:
         finer = run(scenario, overrides={"step_ms": scenario.step_ms / 2}, folder=folder, extend=extend)

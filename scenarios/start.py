@@ -270,6 +270,8 @@ def _droop_start(scenario: Scenario, net: ImportedNet, loads: Loads, rows: list[
         params.q_set_kvar * params.kw_to_pu, params.v_set_pu,
     )  # fmt: skip
     settled = droop_equilibrium(reduction, loads, droop, network.f_nom_hz)
+    if settled.solution.collapsed:
+        raise ArithmeticError("the settled state is a voltage collapse: too much load for these units and lines")
     x = settled.solution.x
     v_bus = reduction.to_bus @ x
     s_bus = np.zeros(network.n_bus, complex)
@@ -287,9 +289,7 @@ def _params(network: Network, units: list[Unit]) -> Any:
     return params(**columns, s_base_mva=network.s_base_mva, f_nom_hz=network.f_nom_hz)
 
 
-def _groups(
-    scenario: Scenario, network: Network, units: list[tuple[str, Unit]], start: _Start
-) -> tuple[Group, ...]:
+def _groups(scenario: Scenario, network: Network, units: list[tuple[str, Unit]], start: _Start) -> tuple[Group, ...]:
     """Units by type, in the order of the file; at a power-flow start its result becomes their set-points."""
     groups = []
     for kind in dict.fromkeys(unit.type for _, unit in units):
@@ -319,4 +319,3 @@ def _event(event: Any) -> Event:
     if isinstance(event, LoadEvent):
         return Event(event.t_s, event.do, event.bus, event.p_kw, event.q_kvar)
     return Event(event.t_s, event.do, getattr(event, "line", None) or event.unit)
-

@@ -103,9 +103,7 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
                 group.step(time, self._resolution, inputs)
             except Exception as error:
                 names = ", ".join(group.ids[:4]) + (", ..." if len(group.ids) > 4 else "")
-                raise SimulatorFailure(
-                    self._sid, f"{group.eid} ({names})", time * self._resolution, error
-                ) from error
+                raise SimulatorFailure(self._sid, f"{group.eid} ({names})", time * self._resolution, error) from error
             if self._sink is not None:
                 self._sink(time, group.outputs)
         return self._ticks.after(time)
@@ -172,6 +170,8 @@ class _Group:
                     applied = value
                 else:
                     place, port = self._place[attr]
+                    if port.hold == "constant":  # a controller may go on writing into its own array
+                        value = np.array(value, float)
                     fresh[place] = value / self._s_base_mva if port.base == "s" else value
         if len(inputs) > (given is not None):
             self._take_scalars(inputs, fresh)

@@ -406,4 +406,3 @@ def _scalars(s_mva: Any, v: Any, emf: Any, count: int) -> dict[str, Any]:
         "Vm[pu]": float(abs(v)), "Va[deg]": float(np.degrees(np.angle(v))),
         E_USED: float(abs(emf)), "Va_used[deg]": float(np.degrees(np.angle(emf))), EVENTS: count,
     }  # fmt: skip
-

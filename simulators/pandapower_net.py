@@ -12,7 +12,6 @@ import numpy as np
 
 from gridloop.simulators.models.network import Complex, Index, Mask, Network, Real, pi_branch
 
-
 NO_LIMIT_MVA = 9899.0  # MATPOWER's cases write 9900 or more where no limit is known
 
 
@@ -178,9 +177,7 @@ def _ratings(net: Any, count: int) -> Real:
     return rating
 
 
-def _branch_names(
-    net: Any, names: dict[int, str], from_bus: Index, to_bus: Index, named: Index
-) -> tuple[str, ...]:
+def _branch_names(net: Any, names: dict[int, str], from_bus: Index, to_bus: Index, named: Index) -> tuple[str, ...]:
     """`from-to` by the ends that the net gives, else by the rows' first bus; parallel ones get /2, /3, ..."""
     of_row: dict[int, str] = {}
     for row, name in zip(named.tolist(), names.values(), strict=True):

@@ -57,12 +57,8 @@ def add(error: Exception) -> Any:
     return extend
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("spring broke"), TypeError("spring broke"), KeyError("spring broke")]
-)
-def test_a_users_simulator_that_raises_is_named_with_entity_and_time(
-    error: Exception, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("spring broke"), TypeError("spring broke"), KeyError("spring broke")])
+def test_a_users_simulator_that_raises_is_named_with_entity_and_time(error: Exception, tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match=r"Clockwork\.watch1 at t = 0\.5 s: .*spring broke") as caught:
         run(load("ieee9"), folder=tmp_path, extend=add(error))
     result = caught.value.result

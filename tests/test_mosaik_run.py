@@ -84,9 +84,7 @@ def test_the_same_scenario_twice_gives_the_same_series_and_metrics(ieee9: Result
     again = run(load("ieee9"), folder=tmp_path)
     for entity, what in ieee9.entities.items():
         for attribute in what.attributes:
-            for one, other in zip(
-                ieee9.series(entity, attribute), again.series(entity, attribute), strict=True
-            ):
+            for one, other in zip(ieee9.series(entity, attribute), again.series(entity, attribute), strict=True):
                 assert np.array_equal(one, other), (entity, attribute)
     for file in (ieee9.path / "series").iterdir():
         assert file.read_bytes() == (again.path / "series" / file.name).read_bytes()
@@ -110,10 +108,7 @@ def test_metrics_of_the_windows_are_those_of_the_droop_law(ieee9: Result) -> Non
 
 def test_base_makes_a_microgrid_of_the_same_per_unit_network(ieee9: Result, tmp_path: Path) -> None:
     # 1 MVA instead of 100: everything in kW is a hundredth, every per-unit figure and frequency the same
-    small = {
-        f"units.{unit}.s_rated_kva": rating
-        for unit, rating in (("inv1", 1000), ("inv2", 2000), ("inv3", 1250))
-    }
+    small = {f"units.{unit}.s_rated_kva": rating for unit, rating in (("inv1", 1000), ("inv2", 2000), ("inv3", 1250))}
     result = run(
         load("ieee9"), folder=tmp_path, until_s=1.5,
         overrides=small | {"grid.base.s_mva": 1, "events.0.p_kw": 300, "events.0.q_kvar": 100},

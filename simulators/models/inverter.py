@@ -65,9 +65,7 @@ class Params:
     @cached_property
     def droop_p_rad_per_s_pu(self) -> Real:
         """m: fall of the angular frequency [rad/s] per pu of active power on the system base."""
-        m: Real = (
-            self.droop_p_percent / 100 * 2 * np.pi * self.f_nom_hz / (self.s_rated_kva * self.kw_to_pu)
-        )
+        m: Real = self.droop_p_percent / 100 * 2 * np.pi * self.f_nom_hz / (self.s_rated_kva * self.kw_to_pu)
         return m
 
     @cached_property
@@ -188,9 +186,7 @@ def initial(p: Params, s_pu: Complex, emf_pu: Complex) -> State:
 def held(p: Params) -> Inputs:
     """Set-points from the parameters; no power yet, no secondary correction."""
     zero = np.zeros(len(p.s_rated_kva))
-    return Inputs(
-        zero.astype(complex), p.p_set_kw * p.kw_to_pu, p.q_set_kvar * p.kw_to_pu, p.v_set_pu, zero, zero
-    )
+    return Inputs(zero.astype(complex), p.p_set_kw * p.kw_to_pu, p.q_set_kvar * p.kw_to_pu, p.v_set_pu, zero, zero)
 
 
 def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> State:
@@ -216,9 +212,7 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         return s
     w = p.weights(dt_s)
     filtered = w.filtered[0] * s.s_filtered_pu + w.filtered[1] * u.s_pu + w.filtered[2] * slopes.s_pu
-    dropped = (
-        w.turned[0] * s.s_filtered_pu.real + w.turned[1] * u.s_pu.real + w.turned[2] * slopes.s_pu.real
-    )
+    dropped = w.turned[0] * s.s_filtered_pu.real + w.turned[1] * u.s_pu.real + w.turned[2] * slopes.s_pu.real
     turned = droop_lines(p, u).slip_rad_per_s * dt_s - dropped
     over, under = s.over_pu, s.under_pu
     if p.is_limited:

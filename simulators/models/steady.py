@@ -69,7 +69,7 @@ def droop_equilibrium(
         except np.linalg.LinAlgError as error:
             raise ArithmeticError("the sources share no frequency: are they all in one island?") from error
         x = x + step
-        if np.abs(step).max() < tolerance ** 0.5 * 1e-3 and np.abs(at(x)[1]).max() < tolerance * 1e3:
+        if np.abs(step).max() < tolerance**0.5 * 1e-3 and np.abs(at(x)[1]).max() < tolerance * 1e3:
             emf, slip = unpack(x)
             return Equilibrium(emf, slip, at(x)[0])
     raise ArithmeticError("no droop equilibrium was found: are the set-points and ratings feasible?")

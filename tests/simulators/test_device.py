@@ -131,9 +131,7 @@ def test_two_sources_of_one_input_are_refused_by_name(given: Any, words: str) ->
         simulator().step(0, given, 0)
 
 
-@pytest.mark.parametrize(
-    ("ids", "words"), [(["a.b"], "has no dot"), (["c", "c"], "used once"), (["a"], "used once")]
-)
+@pytest.mark.parametrize(("ids", "words"), [(["a.b"], "has no dot"), (["c", "c"], "used once"), (["a"], "used once")])
 def test_names_of_units_are_checked(ids: list[str], words: str) -> None:
     device = simulator()
     with pytest.raises(ValueError, match=words):
