@@ -157,14 +157,16 @@ def show_header(console: Console, scenario: "Scenario") -> None:
 
 def show_plan(console: Console, plan: "Plan") -> None:
     """What will run, and whether the step suits it."""
+    from gridloop.scenarios.start import LONGEST_H_LAMBDA
+
     network, scenario = plan.case.network, plan.scenario
     counts = [(len(group.ids), group.model.name.lower()) for group in plan.groups]
     counts += [(len(network.bus_names), "bus"), (len(network.branch_names), "branch")]
     counts += [(len(plan.case.load_names), "load"), (len(plan.events), "event")]
     line(console, "", " · ".join(plural(count, word) for count, word in counts))
     line(console, "coupling", f"step {scenario.step_ms:g} ms, h·lambda {plan.h_lambda:.2f} (accurate below 0.5)")
-    if plan.h_lambda > 0.5:
-        step_ms = 0.5 / plan.h_lambda * scenario.step_ms
+    if plan.h_lambda > LONGEST_H_LAMBDA:
+        step_ms = LONGEST_H_LAMBDA / plan.h_lambda * scenario.step_ms
         console.print(
             f"warning: the step is too long for this stiff a grid; use step_ms <= {step_ms:.2g}", style="yellow"
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """Run a scenario: build its world, watch it, name who failed, keep what there is."""
 
 import asyncio
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +17,10 @@ from gridloop.scenarios.build import TIME_RESOLUTION, Built, build, open_world
 from gridloop.scenarios.recording import Recording, add_metrics, new_folder
 from gridloop.scenarios.result import Metric, Result
 from gridloop.scenarios.schema import Scenario
-from gridloop.scenarios.start import Plan, plan
+from gridloop.scenarios.start import LONGEST_H_LAMBDA, Plan, plan
 from gridloop.simulators.failure import SimulatorFailure
+
+log = logging.getLogger(__name__)
 
 
 class RunFailed(RuntimeError):
@@ -85,6 +88,8 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
     what = plan(scenario.with_overrides(changes) if changes else scenario)
     if planned is not None:
         planned(what)
+    elif what.h_lambda > LONGEST_H_LAMBDA:
+        log.warning("step_ms = %g is too long for this stiff a grid: h*lambda = %.2f", what.scenario.step_ms, what.h_lambda)
     stop = _Stop()
 
     def each_look(t_s: float, outputs: Any) -> None:

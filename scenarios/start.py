@@ -18,6 +18,8 @@ from gridloop.simulators.models.steady import Droop, droop_equilibrium, stiffnes
 from gridloop.simulators.pandapower_net import ImportedNet, import_net, load_net
 from gridloop.simulators.ports import Model
 
+LONGEST_H_LAMBDA = 0.5  # macro step times stiffness up to which the coupling is accurate
+
 
 @dataclass(frozen=True)
 class Group:

@@ -4,6 +4,9 @@ The net goes through pandapower's own conversion to a bus-branch matrix, so that
 bus-bus switches, open line ends and everything else that it knows mean here what they mean there.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ import numpy as np
 
 from gridloop.simulators.models.network import Complex, Index, Mask, Network, Real, pi_branch
 
+# tables of elements that control a voltage or a flow by themselves, for which there is no model here
+UNSUPPORTED = ("dcline", "xward", "svc", "tcsc", "ssc", "vsc", "vsc_stacked", "line_dc", "bus_dc")
 NO_LIMIT_MVA = 9899.0  # MATPOWER's cases write 9900 or more where no limit is known
 
 
@@ -49,6 +54,18 @@ class ImportedNet:
     branch_kinds: tuple[str, ...]  # pandapower's table of each branch: line, trafo, ...
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back pandapower's advice about its own power flow, which is not what runs here."""
+    log = logging.getLogger("pandapower")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def load_net(name: str, folder: Path) -> Any:
     """A pandapower net: a function of pandapower.networks by its name, or a .json file beside the scenario.
 
@@ -58,6 +75,11 @@ def load_net(name: str, folder: Path) -> Any:
     import pandapower
     import pandapower.networks
 
+    with _quiet():
+        return _load(name, folder, pandapower)
+
+
+def _load(name: str, folder: Path, pandapower: Any) -> Any:
     if name.endswith(".json"):
         path = folder / name
         if not path.is_file():
@@ -72,7 +94,13 @@ def load_net(name: str, folder: Path) -> Any:
     function = getattr(pandapower.networks, name, None)
     if name.startswith("_") or not callable(function):
         raise ValueError(f"pandapower.networks has no network {name!r}, and a file's name ends in .json")
-    return function()
+    try:
+        net = function()
+    except TypeError as error:
+        raise ValueError(f"pandapower.networks.{name} needs arguments; save the net to a .json file") from error
+    if not isinstance(net, pandapower.pandapowerNet):
+        raise ValueError(f"pandapower.networks.{name} is not a network")
+    return net
 
 
 def import_net(net: Any, reference_bus: str | None = None) -> ImportedNet:
@@ -83,7 +111,7 @@ def import_net(net: Any, reference_bus: str | None = None) -> ImportedNet:
         reference_bus: name of the bus that lends the angle when the net has neither ext_grid nor slack generator.
 
     Raises:
-        ValueError: the net has no bus.
+        ValueError: the net has no bus, or elements that no model here stands for.
     """
     import copy
     import warnings
@@ -95,12 +123,15 @@ def import_net(net: Any, reference_bus: str | None = None) -> ImportedNet:
     net = copy.deepcopy(net)
     if not len(net.bus):
         raise ValueError("the pandapower net has no bus")
+    refused = [f"{len(net[table])} {table}" for table in UNSUPPORTED if table in net and len(net[table])]
+    if refused:
+        raise ValueError(f"the pandapower net has elements that are not supported: {', '.join(refused)}")
     if not net.ext_grid.in_service.any() and not (net.gen.in_service & net.gen.slack).any():
         named = [index for index, name in _names(net).items() if name == reference_bus]
         added = pandapower.create_ext_grid(net, (named or list(net.bus.index))[0])
     else:
         added = None
-    with warnings.catch_warnings():
+    with _quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         net._options = {}
         _add_ppc_options(

@@ -123,3 +123,10 @@ def test_order_check_reports_what_half_the_step_changes(tmp_path: Path) -> None:
     result = run(load("ieee9"), folder=tmp_path, until_s=2.0, check_order=True)
     assert 1e-4 < result.metrics["order_change_f"].value < 2.8e-3 / (2 * np.pi)
     assert 1e-5 < result.metrics["order_change_p"].value < 3.7e-4
+
+
+def test_step_that_is_too_long_for_the_grid_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # lambda is 47.11 per second at this operating point: 20 ms make 0.94
+    result = run(load("ieee9"), folder=tmp_path, until_s=0.1, overrides={"step_ms": 20})
+    assert result.metrics["h_lambda"].value == pytest.approx(0.9422, abs=1e-3)
+    assert "step_ms = 20 is too long" in caplog.text

@@ -137,6 +137,27 @@ def test_net_without_any_generator_imports():
     assert import_net(net).generators.kind == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no_such_case", "has no network 'no_such_case'"),
+        ("_case9", "has no network"),
+        ("power_system_test_cases", "has no network"),
+        ("mv_oberrhein.json", "there is no file"),
+    ],
+)
+def test_unknown_net_is_refused(name, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        load_net(name, tmp_path)
+
+
+def test_elements_without_a_model_are_refused_by_name():
+    net = pandapower.networks.case9()
+    pandapower.create_dcline(net, 3, 5, p_mw=1, loss_percent=1, loss_mw=0, vm_from_pu=1, vm_to_pu=1)
+    with pytest.raises(ValueError, match="not supported: 1 dcline"):
+        import_net(net)
+
+
 def test_empty_net_is_refused():
     with pytest.raises(ValueError, match="no bus"):
         import_net(pandapower.create_empty_network())
