@@ -30,7 +30,7 @@ def measure(result: Result) -> tuple[dict[str, Metric], list[Window]]:
 
 def _collapses(result: Result, start_s: float, end_s: float) -> dict[str, Metric]:
     count = sum(e.kind == COLLAPSE and start_s <= round(e.t_s, DECIMALS) < end_s for e in result.events)
-    return {"collapse_count": Metric(count, "1", "times that the voltage collapsed")}
+    return {"collapse_count": Metric(float(count), "1", "times that the voltage collapsed")}
 
 
 def read(result: Result) -> Series:

@@ -96,7 +96,8 @@ class Stream:
         import pyarrow.parquet
 
         began = self._clock()
-        columns: Columns = {"t": np.array(self._times[start:end], np.float64) * self._resolution}
+        # divided, 800000 us are 0.8 s; times 1e-6 they are not
+        columns: Columns = {"t": np.array(self._times[start:end], np.float64) / (1 / self._resolution)}
         columns |= self._decode(self._rows[start:end])
         aside = self._folder / f".{stem}.tmp"
         pyarrow.parquet.write_table(

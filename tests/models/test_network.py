@@ -19,7 +19,7 @@ from gridloop.simulators.models.network import (
     preview,
 )
 from gridloop.simulators.models.powerflow import Targets, power_flow
-from gridloop.simulators.pandapower_net import ImportedNet, import_net
+from gridloop.simulators.pandapower_net import ImportedNet, import_net, load_net
 
 NETS = (
     "case9",
