@@ -174,8 +174,7 @@ def _voltage(s: Series, span: _Span) -> Figures:
 
 def _energy(s: Series, span: _Span) -> Figures:
     sources, served, losses, unserved = (
-        span.integral(power) / HOUR_S
-        for power in (s.p_gen_mw.sum(1), s.p_load_mw, s.p_loss_mw, s.p_unserved_mw)
+        span.integral(power) / HOUR_S for power in (s.p_gen_mw.sum(1), s.p_load_mw, s.p_loss_mw, s.p_unserved_mw)
     )
     scale = max(abs(sources), abs(served), 1e-12)
     return {
@@ -218,4 +217,3 @@ def windows(series: Series, end_s: float, event_s: Real) -> list[tuple[float, fl
     edges = [0.0, *sorted(set(event_s.tolist()))]
     result = [(start, end, compute(series.rows(start, end), end)) for start, end in pairwise(edges)]
     return [*result, (edges[-1], end_s, compute(series.rows(edges[-1], None), end_s))]
-

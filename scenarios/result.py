@@ -126,12 +126,22 @@ class Result:
     @cached_property
     def metrics(self) -> dict[str, Metric]:
         """The run's figures by key; what does not apply is absent."""
-        return {key: Metric.from_json(**metric) for key, metric in self.record["metrics"].items()}
+        return self._figures[0]
 
     @cached_property
     def windows(self) -> list[Window]:
         """Metrics between events; number 0 ends at the first event."""
-        return [Window.from_json(**window) for window in self.record["windows"]]
+        return self._figures[1]
+
+    @cached_property
+    def _figures(self) -> tuple[dict[str, Metric], list[Window]]:
+        """From run.json, or from the series of a run whose process was killed before it could write them."""
+        if self.record["status"] == "running":
+            from gridloop.scenarios.measure import measure
+
+            return measure(self)
+        metrics = {key: Metric.from_json(**metric) for key, metric in self.record["metrics"].items()}
+        return metrics, [Window.from_json(**window) for window in self.record["windows"]]
 
 
 def open_run(folder: Path | str) -> Result:

@@ -89,7 +89,8 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
     if planned is not None:
         planned(what)
     elif what.h_lambda > LONGEST_H_LAMBDA:
-        log.warning("step_ms = %g is too long for this stiff a grid: h*lambda = %.2f", what.scenario.step_ms, what.h_lambda)
+        step_ms = what.scenario.step_ms
+        log.warning("step_ms = %g is too long for this stiff a grid: h*lambda = %.2f", step_ms, what.h_lambda)
     stop = _Stop()
 
     def each_look(t_s: float, outputs: Any) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 
 from gridloop.scenarios.problems import Path, Problem, did_you_mean
 from gridloop.scenarios.schema import LoadEvent, Scenario, Unit, model_of
+from gridloop.simulators.case import Case
 from gridloop.simulators.events import Event
-from gridloop.simulators.grid import Case
 from gridloop.simulators.models.loads import Loads, power
 from gridloop.simulators.models.loads import demand as demand_of
 from gridloop.simulators.models.network import Complex, Mask, Network, Real, admittance_matrix, islands

@@ -11,20 +11,21 @@ Entities:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import mosaik_api_v3
 import numpy as np
 
 from gridloop.simulators import events as grid_events
+from gridloop.simulators.case import Case
 from gridloop.simulators.device import E_USED, EVENTS, Sink, refuse_unknown
 from gridloop.simulators.events import Event, Switching
 from gridloop.simulators.failure import SimulatorFailure
-from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, Loads, demand
-from gridloop.simulators.models.network import Complex, Network
+from gridloop.simulators.grid_series import Epoch, Row
+from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, demand
+from gridloop.simulators.models.network import Complex
 from gridloop.simulators.models.nodal import (
     Observation,
-    Reduction,
     Solution,
     Sources,
     VoltageCollapse,
@@ -61,39 +62,6 @@ META = {
     },
     "extra_methods": ["initial"],
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Case:
-    """What a grid starts from.
-
-    `v_start` (n,) and `s_start` (n,) are bus voltages and generated power of the net's own power flow; they serve
-    `initial`. `load_names` has one name a row of `loads`; `load_of_bus` tells which of them events change.
-    """
-
-    network: Network
-    loads: Loads
-    load_names: tuple[str, ...]
-    load_of_bus: dict[int, int]
-    v_start: Complex
-    s_start: Complex
-
-
-class Epoch(NamedTuple):
-    """What stays the same between two events."""
-
-    net: Reduction
-    loads: Loads
-
-
-class Row(NamedTuple):
-    """One recorded instant: `x` of the solution and the power of the sources, in one epoch."""
-
-    epoch: Epoch
-    x: Complex
-    turn: complex
-    s_source: Complex
-    iterations: int
 
 
 @dataclass

@@ -2,14 +2,33 @@
 
 from collections.abc import Collection
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
-from gridloop.simulators.grid import Case, Row
-from gridloop.simulators.models.network import Real
-from gridloop.simulators.models.nodal import loading_percent, observe
+from gridloop.simulators.case import Case
+from gridloop.simulators.models.loads import Loads
+from gridloop.simulators.models.network import Complex, Real
+from gridloop.simulators.models.nodal import Reduction, loading_percent, observe
 
 SIGNALS = ("buses", "branches", "loads")
+
+
+class Epoch(NamedTuple):
+    """What stays the same between two events."""
+
+    net: Reduction
+    loads: Loads
+
+
+class Row(NamedTuple):
+    """One recorded instant: `x` of the solution and the power of the sources, in one epoch."""
+
+    epoch: Epoch
+    x: Complex
+    turn: complex
+    s_source: Complex
+    iterations: int
 
 
 def grid_columns(
@@ -27,9 +46,7 @@ def grid_columns(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _epoch_columns(
-    case: Case, units: tuple[str, ...], rows: list[Row], signals: Collection[str]
-) -> dict[str, Real]:
+def _epoch_columns(case: Case, units: tuple[str, ...], rows: list[Row], signals: Collection[str]) -> dict[str, Real]:
     epoch, net, s_base = rows[0].epoch, case.network, case.network.s_base_mva
     seen = observe(epoch.net, epoch.loads.bus, np.stack([row.x for row in rows]))
     turn = np.array([row.turn for row in rows])

@@ -140,6 +140,7 @@ def test_killed_run_leaves_its_closed_segments_readable(long_run: Any, tmp_path:
     assert len(t) >= sum(read_metadata(path).num_rows for path in closed) >= 2000
     assert np.allclose(np.diff(t), 0.005) and p_load[0] == pytest.approx(315)
     assert set(result.entities) >= {"inv1", "5", "6-7", "load9"}
+    assert result.metrics["f_end"].value == pytest.approx(59.9086, abs=1e-3)
 
 
 def test_interrupt_keeps_everything_up_to_there(long_run: Any, tmp_path: Path) -> None:

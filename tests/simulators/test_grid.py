@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import case_a
+from gridloop.simulators.case import Case
 from gridloop.simulators.events import Event
 from gridloop.simulators.failure import SimulatorFailure
-from gridloop.simulators.grid import META, Case, GridSimulator
+from gridloop.simulators.grid import META, GridSimulator
 
 STEP = 5000
 

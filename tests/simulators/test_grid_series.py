@@ -7,9 +7,10 @@ import pandapower
 import pytest
 
 import case_a
+from gridloop.simulators.case import Case
 from gridloop.simulators.events import Event
-from gridloop.simulators.grid import Case, GridSimulator, Row
-from gridloop.simulators.grid_series import grid_columns
+from gridloop.simulators.grid import GridSimulator
+from gridloop.simulators.grid_series import Row, grid_columns
 from gridloop.simulators.models.loads import Loads
 from gridloop.simulators.models.network import Complex, Real
 from gridloop.simulators.pandapower_net import ImportedNet, import_net
