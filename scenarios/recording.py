@@ -17,7 +17,7 @@ from gridloop.scenarios.start import Plan
 from gridloop.simulators.device import Sink, show
 from gridloop.simulators.grid_series import grid_columns
 from gridloop.simulators.ports import Model
-from gridloop.simulators.recorder import Columns, Stream
+from gridloop.simulators.recorder import Columns, Sampling, Stream
 
 SCHEMA = 1
 
@@ -47,11 +47,10 @@ class Recording:
     def _stream(self, name: str, decode: Callable[[list[Any]], Columns]) -> Stream:
         scenario = self._plan.scenario
         every = round((scenario.record.every_ms or scenario.step_ms) * 1e-3 / TIME_RESOLUTION)
-        always = [round(event.t_s / TIME_RESOLUTION) for event in self._plan.events]
-        return Stream(
-            self._path / "series", name, decode, TIME_RESOLUTION, every, always, time.monotonic,
-            None if name == "Grid" else self._watch,
-        )  # fmt: skip
+        events = frozenset(round(event.t_s / TIME_RESOLUTION) for event in self._plan.events)
+        watch = None if name == "Grid" else self._watch
+        sampling = Sampling(TIME_RESOLUTION, every, events)
+        return Stream(self._path / "series", name, decode, sampling, time.monotonic, watch)
 
     @property
     def sinks(self) -> dict[str, Sink]:

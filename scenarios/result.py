@@ -136,7 +136,7 @@ class Result:
     @cached_property
     def _figures(self) -> tuple[dict[str, Metric], list[Window]]:
         """From run.json, or from the series of a run whose process was killed before it could write them."""
-        if self.record["status"] == "running":
+        if self.record["status"] == "running" and not self.record["metrics"]:
             from gridloop.scenarios.measure import measure
 
             return measure(self)

@@ -367,6 +367,8 @@ def _unit_problems(name: str, unit: Any) -> list[Problem]:
     for key, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             problems.append(Problem((*path, key), f"must be a number, got {value!r}"))
+        elif not abs(value) < 1e300:  # also the integers that no float holds
+            problems.append(Problem((*path, key), f"must be a finite number, got {value!r}"))
     required = [f.name for f in fields(params) if f.default.__class__.__name__ == "_MISSING_TYPE"]
     problems += [Problem(path, f"{key} is missing") for key in required if key not in given]
     if not problems:

@@ -6,7 +6,8 @@ time in part files `NAME-00000.part0.parquet`, which the finished segment replac
 and renamed.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ LOOK_EVERY = 32  # rows between two looks at the clock
 Columns = dict[str, NDArray[np.floating[Any]]]
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """Which rows are kept: those at multiples of `every` units of time, and those in `always`."""
+
+    resolution: float  # seconds of one unit of time
+    every: int
+    always: frozenset[int] = frozenset()
+
+
 class Stream:
     """Rows of one simulator on their way to disk.
 
@@ -27,19 +37,17 @@ class Stream:
         folder: where the segments go.
         name: their prefix.
         decode: turns collected rows into columns `entity.attribute`.
-        resolution: seconds of one unit of time.
-        every: keep rows at multiples of this many units, and those in `always`.
+        sampling: which rows are kept.
         clock: monotonic seconds of wall time.
         watch: called with every look at the clock, with simulated seconds and the last row.
     """
 
     def __init__(
-        self, folder: Path, name: str, decode: Callable[[list[Any]], Columns], resolution: float,
-        every: int, always: Collection[int], clock: Callable[[], float],
-        watch: Callable[[float, Any], None] | None = None,
+        self, folder: Path, name: str, decode: Callable[[list[Any]], Columns], sampling: Sampling,
+        clock: Callable[[], float], watch: Callable[[float, Any], None] | None = None,
     ) -> None:  # fmt: skip
-        self._folder, self._name, self._decode, self._resolution = folder, name, decode, resolution
-        self._every, self._always, self._clock, self._watch = every, frozenset(always), clock, watch
+        self._folder, self._name, self._decode, self._resolution = folder, name, decode, sampling.resolution
+        self._every, self._always, self._clock, self._watch = sampling.every, sampling.always, clock, watch
         self._times: list[int] = []
         self._rows: list[Any] = []
         self._calls = 0

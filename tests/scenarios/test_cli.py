@@ -11,9 +11,9 @@ from typing import Any
 
 import pandapower.networks
 import pytest
-from click.testing import Result as Answer
 from rich.console import Console
 from typer.testing import CliRunner
+from typer.testing import Result as Answer
 
 from gridloop.scenarios import live, open_run
 from gridloop.scenarios.cli import app
@@ -67,7 +67,7 @@ def test_run_leaves_series_record_and_report_and_says_where(folder: Path) -> Non
     assert "3 inverters · 9 buses · 9 branches · 3 loads · 2 events" in said
     assert "step 5 ms, h·lambda 0.24" in said
     assert " done 0.2 s in " in said
-    assert "lowest frequency of any unit 60 Hz" in said
+    assert "lowest frequency of any unit 60" in said
     assert "saved here/" in said
     assert "report here/report.html" in said
     assert answer.stderr == ""

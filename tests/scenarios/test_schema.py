@@ -121,8 +121,10 @@ def test_yaml_is_of_version_1_2() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_file_with_a_byte_order_mark_is_read() -> None:
+def test_byte_order_mark_is_no_part_of_the_file() -> None:
     assert read("\ufeff" + RIGHT).name == "two"
+    wrong = changed(("schema: 1", "schema: 2"))
+    assert complaint("\ufeff" + wrong) == complaint(wrong)
 
 
 @pytest.mark.usefixtures("folder")
@@ -335,8 +337,15 @@ case.yaml:4:1: until_s: must be a finite number, got inf
     "rating that is not a number": (
         "s_rated_kva: 100000", "s_rated_kva: .nan",
         """\
-case.yaml:12:34: units.inv1.s_rated_kva: s_rated_kva = nan must be > 0
+case.yaml:12:34: units.inv1.s_rated_kva: must be a finite number, got nan
     12 |   inv1: {type: inverter, bus: 1, s_rated_kva: .nan}
+       |                                  ^""",
+    ),
+    "limit that is none": (
+        "bus: 1, s_rated_kva", "bus: 1, p_max_kw: .inf, s_rated_kva",
+        """\
+case.yaml:12:34: units.inv1.p_max_kw: must be a finite number, got inf
+    12 |   inv1: {type: inverter, bus: 1, p_max_kw: .inf, s_rated_kva: 100000}
        |                                  ^""",
     ),
     "negative rating": (

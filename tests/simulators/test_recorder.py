@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gridloop.simulators import recorder
-from gridloop.simulators.recorder import CHECKPOINT_S, LOOK_EVERY, Stream, read_columns, read_layout
+from gridloop.simulators.recorder import CHECKPOINT_S, LOOK_EVERY, Sampling, Stream, read_columns, read_layout
 
 MS = 1000  # microseconds
 
@@ -35,8 +35,8 @@ def one_column(name: str, rows: list[float]) -> recorder.Columns:
 
 
 def stream(folder: Path, clock: Callable[[], float] | None = None, **more: Any) -> Stream:
-    given: dict[str, Any] = {"every": 1, "always": (), "decode": squares} | more
-    return Stream(folder, "Unit", resolution=1e-6, clock=clock or Clock(), **given)
+    given: dict[str, Any] = {"sampling": Sampling(1e-6, 1), "decode": squares} | more
+    return Stream(folder, "Unit", clock=clock or Clock(), **given)
 
 
 def fill(s: Stream, count: int, first: int = 0) -> None:
@@ -237,7 +237,7 @@ def test_streams_of_one_folder_do_not_mix(tmp_path: Path) -> None:
     # a name with a dash and digits is no segment number
     for name, count in (("Grid", 3), ("Grid-2", 4)):
         column = f"{name}.x[1]"
-        s = Stream(tmp_path, name, partial(one_column, column), 1e-6, 1, (), Clock())
+        s = Stream(tmp_path, name, partial(one_column, column), Sampling(1e-6, 1), Clock())
         fill(s, count)
         s.close()
     assert read_layout(tmp_path) == {"Grid.x[1]": "Grid", "Grid-2.x[1]": "Grid-2"}
@@ -260,7 +260,7 @@ def test_streams_of_one_folder_do_not_mix(tmp_path: Path) -> None:
 def test_rows_kept_are_multiples_of_every_and_those_in_always(
     every: int, always: tuple[int, ...], kept_ms: list[int], tmp_path: Path
 ) -> None:
-    s = stream(tmp_path, every=every, always=always)
+    s = stream(tmp_path, sampling=Sampling(1e-6, every, frozenset(always)))
     fill(s, 10)
     s.close()
     assert np.round(read_columns(tmp_path, "Unit", [])["t"] * 1e3).tolist() == kept_ms
@@ -291,7 +291,7 @@ def test_last_row_of_a_segment_can_be_replaced_too(tmp_path: Path) -> None:
 
 def test_watch_sees_simulated_seconds_and_the_row_at_every_look_at_the_clock(tmp_path: Path) -> None:
     seen: list[tuple[float, float]] = []
-    s = stream(tmp_path, every=50 * MS, watch=lambda t_s, row: seen.append((t_s, row)))
+    s = stream(tmp_path, sampling=Sampling(1e-6, 50 * MS), watch=lambda t_s, row: seen.append((t_s, row)))
     fill(s, 2 * LOOK_EVERY + 5)
     assert [row for _, row in seen] == [LOOK_EVERY - 1, 2 * LOOK_EVERY - 1]
     assert [t_s for t_s, _ in seen] == pytest.approx([(LOOK_EVERY - 1) * 1e-3, (2 * LOOK_EVERY - 1) * 1e-3])
