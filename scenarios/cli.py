@@ -6,6 +6,7 @@ kept. No traceback without --debug. What is slow to import is imported where it 
 
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,7 @@ def user_errors(debug: bool) -> Iterator[None]:
         raise
     except (ScenarioError, FileExistsError, PermissionError, ValueError) as error:
         if debug:
-            raise
+            traceback.print_exc()
         err.print(f"error: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(USER_ERROR) from error
     except KeyboardInterrupt:
@@ -165,6 +166,11 @@ def show_plan(console: Console, plan: "Plan") -> None:
     counts += [(len(plan.case.load_names), "load"), (len(plan.events), "event")]
     line(console, "", " · ".join(plural(count, word) for count, word in counts))
     line(console, "coupling", f"step {scenario.step_ms:g} ms, h·lambda {plan.h_lambda:.2f} (accurate below 0.5)")
+    late = sum(event.t_s > scenario.until_s for event in plan.events)
+    if late:
+        console.print(
+            f"note: {plural(late, 'event')} after until_s = {scenario.until_s:g} will not happen", style="yellow"
+        )
     if plan.h_lambda > LONGEST_H_LAMBDA:
         step_ms = LONGEST_H_LAMBDA / plan.h_lambda * scenario.step_ms
         console.print(

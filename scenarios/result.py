@@ -155,4 +155,6 @@ def open_run(folder: Path | str) -> Result:
         record = json.loads((path / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path} holds no run: there is no run.json") from None
+    except ValueError as error:
+        raise ValueError(f"{path / 'run.json'} is damaged: {error}") from error
     return Result(path, record)

@@ -124,10 +124,12 @@ def _place(scenario: Scenario, net: ImportedNet, units: list[tuple[str, Unit]]) 
             problems.append(Problem(path, f"{scenario.grid.net} has no {what} {name!r}{did_you_mean(name, known)}"))
             return -1
 
+    taken = {"grid", *network.bus_names, *network.branch_names}
+    taken |= {f"{kind}{bus}" for bus in network.bus_names for kind in ("load", "fixed")}
     for name, unit in units:
         rows.append(find(("units", name, "bus"), network.row_of_bus, unit.bus, network.bus_names))
-        if name in network.bus_names or name in network.branch_names or name == "grid":
-            problems.append(Problem(("units", name), f"{name!r} is the name of a bus or line already"))
+        if name in taken:
+            problems.append(Problem(("units", name), f"{name!r} is the name of a bus, line or load already"))
     for i, event in enumerate(scenario.events):
         if isinstance(event, LoadEvent):
             find(("events", i, "bus"), network.row_of_bus, event.bus, network.bus_names)
@@ -135,9 +137,9 @@ def _place(scenario: Scenario, net: ImportedNet, units: list[tuple[str, Unit]]) 
             find(("events", i, "line"), network.row_of_branch, event.line, network.branch_names)
     for row, kind in zip(net.generators.bus, net.generators.kind, strict=True):
         if row not in rows:
-            name = _bus_name(network, int(row))
+            name, article = _bus_name(network, int(row)), "an" if kind == "ext_grid" else "a"
             problems.append(Problem(
-                ("units",), f"bus {name} has an {kind} in {scenario.grid.net} but no unit; "
+                ("units",), f"bus {name!r} has {article} {kind} in {scenario.grid.net} but no unit; "
                 "add a unit there or take the generator out of the net",
             ))  # fmt: skip
     ideal = [row for row, (_, unit) in zip(rows, units, strict=True) if unit.z_pu in (None, (0.0, 0.0))]
@@ -245,7 +247,10 @@ def _solve_power_flow(
             s = p[inside].astype(complex)
             np.subtract.at(s, at, _load_power(own, voltage, v0))
             targets = Targets(s, v[inside], np.flatnonzero(reference[inside]), np.array(held, np.intp))
-            before, voltage = voltage, power_flow(y, targets)
+            try:
+                before, voltage = voltage, power_flow(y, targets)
+            except PowerFlowError as error:
+                raise PowerFlowError(int(inside[error.bus]), error.mismatch_pu) from error
             change = float(np.abs(voltage - before).max())
             if v0 is None or change < 1e-13:
                 break

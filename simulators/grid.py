@@ -213,7 +213,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
         ):
             named = [n for n, r in zip(net.network.bus_names, net.network.bus_row, strict=True) if rows[r]]
             if named:
-                self._log(self._time * self._resolution, kind, ", ".join(named), outcome)
+                self._log(self._seconds(self._time), kind, ", ".join(named), outcome)
 
     def step(self, time: int, inputs: Any, max_advance: int) -> int:
         """Apply the events of `time`, solve, and return the next tick."""
@@ -228,10 +228,10 @@ class GridSimulator(mosaik_api_v3.Simulator):
             solution = solve(self._epoch.net, self._demand, emf, self._solution)
         except VoltageCollapse as collapse:
             bus = self._name_of_load(collapse.load)
-            self._log(time * self._resolution, "voltage_collapse", bus, str(collapse))
-            raise SimulatorFailure(self._sid, bus, time * self._resolution, collapse) from collapse
+            self._log(self._seconds(time), "voltage_collapse", bus, str(collapse))
+            raise SimulatorFailure(self._sid, bus, self._seconds(time), collapse) from collapse
         except Exception as error:
-            raise SimulatorFailure(self._sid, "Grid", time * self._resolution, error) from error
+            raise SimulatorFailure(self._sid, "Grid", self._seconds(time), error) from error
         if solution.collapsed != was_low:
             self._report_low_voltage(time, solution)
         self._solution, self._emf = solution, emf
@@ -264,6 +264,10 @@ class GridSimulator(mosaik_api_v3.Simulator):
             return slot.emf if slot.kind == "Terminals" else np.array([slot.emf])
         return np.concatenate([np.atleast_1d(slot.emf) for slot in self._slots.values()])
 
+    def _seconds(self, time: int) -> float:
+        """Simulated time in seconds, as a scenario would write it: 0.3, not 0.30000000000000004."""
+        return round(time * self._resolution, 9)
+
     def _apply_events(self, time: int) -> None:
         while self._pending and round(self._pending[0].t_s / self._resolution) <= time:
             event = self._pending.pop(0)
@@ -294,7 +298,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
         kind = "voltage_collapse" if solution.collapsed else "voltage_recovery"
         words = "below" if solution.collapsed else "all loads above"
         self._log(
-            time * self._resolution, kind, self._name_of_load(int(self._epoch.net.supplied[worst])),
+            self._seconds(time), kind, self._name_of_load(int(self._epoch.net.supplied[worst])),
             f"{voltage[worst]:.3f} pu, {words} {V_RELIEF_PU:g} pu",
         )  # fmt: skip
 

@@ -88,7 +88,7 @@ def _load(name: str, folder: Path, pandapower: Any) -> Any:
             net = pandapower.from_json(str(path))
         except Exception as error:  # pandapower raises whatever its parser meets
             raise ValueError(f"{path} is not a pandapower net: {error}") from error
-        if not isinstance(net, pandapower.pandapowerNet):
+        if not isinstance(net, pandapower.pandapowerNet) or not hasattr(net.bus, "columns"):
             raise ValueError(f"{path} is not a pandapower net")
         return net
     function = getattr(pandapower.networks, name, None)

@@ -30,6 +30,7 @@ from gridloop.simulators.models.network import (
 )
 
 TOLERANCE_PU = 1e-11  # estimated error of the load voltages
+MOST_EMF_PU = 10.0
 MOST_CHORD_STEPS = 12  # then the Jacobian is made anew
 MOST_NEWTON_STEPS = 60
 
@@ -38,7 +39,7 @@ class VoltageCollapse(ArithmeticError):
     """The network equations have no solution that Newton's method reaches; `load` is the worst load's row."""
 
     def __init__(self, load: int, v_pu: float) -> None:
-        super().__init__(f"no network solution; the worst load stands at {v_pu:.3f} pu")
+        super().__init__(f"no network solution; the worst load stands at {v_pu:.3g} pu")
         self.load = load
 
 
@@ -169,13 +170,14 @@ def solve(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> 
     Raises:
         VoltageCollapse: no solution was found.
         ValueError: an EMF is not finite.
+        ArithmeticError: an EMF is beyond MOST_EMF_PU, as in a run that diverges.
     """
     if last is None:
         return _restart(net, need, emf, None)
     chord, z = last.frame.chord, net.load_to_load
     turn = complex(np.vdot(chord.emf_ref, emf))
-    if not math.isfinite(abs(turn)):
-        raise ValueError(_not_finite(emf))
+    if not abs(turn) < MOST_EMF_PU * len(emf):
+        _check_size(emf)
     turn /= abs(turn) or 1.0
     emf_turned = emf * turn.conjugate()
     # ndarray.dot has half the overhead of the @ operator, which counts for the few loads of a microgrid
@@ -204,8 +206,13 @@ def solve(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> 
     return _restart(net, need, emf, v * turn)
 
 
-def _not_finite(emf: Complex) -> str:
-    return f"the EMF of source {int(np.flatnonzero(~np.isfinite(emf))[0]) + 1} is not finite"
+def _check_size(emf: Complex) -> None:
+    """Refuse EMFs that no physical source has."""
+    if not np.isfinite(emf).all():
+        raise ValueError(f"the EMF of source {int(np.flatnonzero(~np.isfinite(emf))[0]) + 1} is not finite")
+    largest = int(np.abs(emf).argmax())
+    if abs(emf[largest]) > MOST_EMF_PU:
+        raise ArithmeticError(f"the EMF of source {largest + 1} has grown to {abs(emf[largest]):.3g} pu: unstable")
 
 
 def _margin(v: Complex) -> float:
@@ -226,8 +233,7 @@ def _solution(
 
 def _restart(net: Reduction, need: Demand, emf: Complex, guess: Complex | None) -> Solution:
     """Full Newton, from the guess and from the open-circuit voltages at several levels; freezes a new chord."""
-    if not np.isfinite(emf).all():
-        raise ValueError(_not_finite(emf))
+    _check_size(emf)
     bias = net.emf_to_load @ emf
     starts = [bias, bias * 0.5, bias * 0.2]
     worst: tuple[float, int] = (np.nan, 0)

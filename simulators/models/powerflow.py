@@ -15,7 +15,7 @@ class PowerFlowError(ArithmeticError):
 
     def __init__(self, bus: int, mismatch_pu: float) -> None:
         super().__init__(f"the power flow does not converge (mismatch {mismatch_pu:.3g} pu)")
-        self.bus = bus
+        self.bus, self.mismatch_pu = bus, mismatch_pu
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ import numpy as np
 
 from gridloop.simulators.models.loads import Loads, demand
 from gridloop.simulators.models.network import Complex, Real
-from gridloop.simulators.models.nodal import Reduction, Solution, solve
+from gridloop.simulators.models.nodal import MOST_EMF_PU, Reduction, Solution, solve
+
+NO_EQUILIBRIUM = "no droop equilibrium was found: are the set-points and ratings feasible?"
 
 
 class Droop(NamedTuple):
@@ -48,6 +50,8 @@ def droop_equilibrium(
 
     def at(x: Real) -> tuple[Solution, Real]:
         emf, slip = unpack(x)
+        if not (np.abs(emf) < MOST_EMF_PU).all():
+            raise ArithmeticError(NO_EQUILIBRIUM)
         need = demand(loads.at(net.supplied), slip / omega_nom)
         solution = solve(net, need, emf, None)
         s = solution.s_source
@@ -72,7 +76,7 @@ def droop_equilibrium(
         if np.abs(step).max() < tolerance**0.5 * 1e-3 and np.abs(at(x)[1]).max() < tolerance * 1e3:
             emf, slip = unpack(x)
             return Equilibrium(emf, slip, at(x)[0])
-    raise ArithmeticError("no droop equilibrium was found: are the set-points and ratings feasible?")
+    raise ArithmeticError(NO_EQUILIBRIUM)
 
 
 def stiffness_per_s(net: Reduction, loads: Loads, emf: Complex, m_rad_per_s_pu: Real) -> float:

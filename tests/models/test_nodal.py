@@ -474,3 +474,12 @@ def test_solve_leaves_what_it_is_given():
     assert np.array_equal(emf, case9_emf())
     for before, field in zip(kept, given, strict=True):
         assert np.array_equal(before, field)
+
+
+@pytest.mark.parametrize("after_a_solution", [False, True])
+def test_source_that_has_run_away_is_refused_by_its_size(after_a_solution):
+    net, run_away = reduced(sources()), case9_emf() * np.array([1, 40.0, 1])
+    need = supplied(net, case_a.loads())
+    last = solve(net, need, case9_emf(), None) if after_a_solution else None
+    with pytest.raises(ArithmeticError, match="source 2 has grown to 40 pu: unstable"):
+        solve(net, need, run_away, last)
