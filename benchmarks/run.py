@@ -160,9 +160,8 @@ def main() -> int:
     print(f"{'ieee9: simulated time / wall time':<48} {planned.scenario.until_s / np.median(real):6.1f}")
     for part in ("models", "mosaik", "io"):
         print(f"{f'ieee9: share of the wall time in {part}':<48} {shares[f'wall_share_{part}'].value:6.3f}")
-    print(
-        f"a step here and now: {np.median(real) / steps * 1e6:.0f} us, {np.median(models) / steps * 1e6:.0f} us with empty models"
-    )
+    step_us, empty_us = (np.median(figures) / steps * 1e6 for figures in (real, models))
+    print(f"a step here and now: {step_us:.0f} us, {empty_us:.0f} us with empty models")
     return 0 if all(ratio <= limit for _, ratio, limit in limits) else 1
 
 
