@@ -86,7 +86,6 @@ class _Start:
     v_bus: Complex
     s_bus: Complex
     f_hz: float
-    adopt_set_points: bool
 
 
 def _import(scenario: Scenario) -> ImportedNet:
@@ -207,7 +206,7 @@ def _power_flow_start(scenario: Scenario, net: ImportedNet, loads: Loads, rows: 
     s_unit = s_bus[rows] * weight
     emf = v_bus[rows] + _impedances(network, units) * (s_unit / v_bus[rows]).conj()
     s_bus[np.setdiff1d(np.arange(network.n_bus), rows)] = 0
-    return _Start(s_unit, emf, v_bus, s_bus, network.f_nom_hz, adopt_set_points=True)
+    return _Start(s_unit, emf, v_bus, s_bus, network.f_nom_hz)
 
 
 def _load_power(loads: Loads, v_bus: Complex, v0: float | None) -> Complex:
@@ -284,7 +283,7 @@ def _droop_start(scenario: Scenario, net: ImportedNet, loads: Loads, rows: list[
     s_bus = np.zeros(network.n_bus, complex)
     np.add.at(s_bus, rows, settled.solution.s_source)
     f_hz = network.f_nom_hz + settled.slip_rad_per_s / (2 * np.pi)
-    return _Start(settled.solution.s_source, settled.emf_pu, v_bus, s_bus, f_hz, adopt_set_points=False)
+    return _Start(settled.solution.s_source, settled.emf_pu, v_bus, s_bus, f_hz)
 
 
 def _params(network: Network, units: list[Unit]) -> Any:
@@ -304,7 +303,7 @@ def _groups(scenario: Scenario, network: Network, units: list[tuple[str, Unit]],
         members = [units[i][1] for i in places]
         s, emf = start.s_pu[places], start.emf_pu[places]
         params = _params(network, members)
-        if start.adopt_set_points:
+        if scenario.start == "power_flow":
             kw = 1 / params.kw_to_pu
             params = replace(params, p_set_kw=s.real * kw, q_set_kvar=s.imag * kw, v_set_pu=np.abs(emf))
         groups.append(Group(

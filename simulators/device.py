@@ -122,6 +122,14 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
         return data
 
 
+def only_value(name: str, sources: Mapping[str, Any]) -> Any:
+    """The value of an input that one source feeds; ValueError names them if there are more."""
+    if len(sources) != 1:
+        raise ValueError(f"{name} has {len(sources)} sources ({', '.join(sources)}); connect one")
+    (value,) = sources.values()
+    return value
+
+
 def refuse_unknown(simulator: str, left: Mapping[str, Any]) -> None:
     """Raise ValueError for parameters that nobody has taken."""
     if left:
@@ -161,9 +169,7 @@ class _Group:
         fresh, events, applied = list(self._inputs), self._events, None
         if given is not None:
             for attr, sources in given.items():
-                if len(sources) != 1:
-                    raise ValueError(f"{attr} has {len(sources)} sources ({', '.join(sources)}); connect one")
-                (value,) = sources.values()
+                value = only_value(attr, sources)
                 if attr == EVENTS:
                     events = value
                 elif attr == E_USED:
@@ -201,11 +207,10 @@ class _Group:
                 continue
             row = self.ids.index(eid)
             for attr, sources in attrs.items():
-                if len(sources) != 1:
-                    raise ValueError(f"{eid}.{attr} has {len(sources)} sources ({', '.join(sources)})")
+                value = only_value(f"{eid}.{attr}", sources)
                 place, port = self._place[attr]
                 column = np.array(fresh[place])
-                column[row] = next(iter(sources.values())) / (self._s_base_mva if port.base == "s" else 1)
+                column[row] = value / (self._s_base_mva if port.base == "s" else 1)
                 fresh[place] = column
 
     def shown(self, attr: str) -> Any:

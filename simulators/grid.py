@@ -18,7 +18,7 @@ import numpy as np
 
 from gridloop.simulators import events as grid_events
 from gridloop.simulators.case import Case
-from gridloop.simulators.device import E_USED, EVENTS, Sink, refuse_unknown
+from gridloop.simulators.device import E_USED, EVENTS, Sink, only_value, refuse_unknown
 from gridloop.simulators.events import Event, Switching
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.grid_series import Epoch, Row
@@ -358,11 +358,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
 
 
 def _one(eid: str, attr: str, given: Any) -> Any:
-    sources = given[attr]
-    if len(sources) != 1:
-        raise ValueError(f"{eid}.{attr} has {len(sources)} sources ({', '.join(sources)}); connect one")
-    (value,) = sources.values()
-    return value
+    return only_value(f"{eid}.{attr}", given[attr])
 
 
 def _phasor(eid: str, given: Any, last: complex) -> complex:
