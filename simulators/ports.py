@@ -5,9 +5,14 @@ A mosaik attribute is named `Quantity[unit]`; the sign is in the quantity's name
 scalar child entity of the unit's own name shows one row.
 """
 
-from collections.abc import Callable
+import cmath
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+# the two real attributes that stand for a complex one where a single unit is connected by itself
+HALVES = {"S[pu]": ("P_gen[MW]", "Q_gen[MVar]"), "V[pu]": ("Vm[pu]", "Va[deg]")}
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,22 @@ class Port:
         """The unit between the brackets of `attr`."""
         return self.attr[self.attr.index("[") + 1 : -1]
 
+    @property
+    def halves(self) -> tuple[str, ...]:
+        """The real attributes that stand for a complex quantity on a unit's own entity; none for a real one."""
+        return HALVES.get(self.attr, ())
+
+    def joined(self, values: Mapping[str, float], last: Any, s_base_mva: float) -> Any:
+        """The field's value from what arrived at a unit's own entity; a half that did not arrive is as in `last`."""
+        if not self.halves:
+            return values[self.attr] / s_base_mva if self.base == "s" else values[self.attr]
+        first, second = self.halves
+        if second.endswith("[deg]"):
+            magnitude = values.get(first, abs(last))
+            return cmath.rect(magnitude, math.radians(values[second]) if second in values else cmath.phase(last))
+        real, imaginary = (values[half] / s_base_mva if half in values else None for half in (first, second))
+        return complex(last.real if real is None else real, last.imag if imaginary is None else imaginary)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -62,3 +83,4 @@ class Model:
     advance: Callable[..., Any]
     respond: Callable[..., Any]
     align: Callable[..., Any]
+    source: Literal["emf", "power"] = "emf"  # what the grid takes from it: an EMF phasor or injected power

@@ -11,7 +11,8 @@ from scipy.integrate import solve_ivp
 from gridloop.simulators.models import inverter
 from gridloop.simulators.models.loads import Demand, Loads, demand
 from gridloop.simulators.models.network import Complex, Index, Mask, Network, Real, admittance_matrix
-from gridloop.simulators.models.nodal import Reduction, Solution, Sources, reduce, solve
+from gridloop.simulators.models.nodal import Reduction, Sources, reduce
+from gridloop.simulators.models.solve import Solution, solve
 
 Scheme = Literal["foh", "foh_without_reset", "zoh", "jacobi", "heun"]
 

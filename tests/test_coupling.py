@@ -12,7 +12,8 @@ import pytest
 import case_a
 from case_a import LINE_TRIP, LOAD_STEP, RATINGS_PU, power_flow_start
 from gridloop.simulators.models import inverter
-from gridloop.simulators.models.nodal import observe, solve
+from gridloop.simulators.models.nodal import observe
+from gridloop.simulators.models.solve import solve
 from plain_loop import (
     Equations,
     Plant,
@@ -147,7 +148,7 @@ def _loss(plant: Plant, row: Trace | None) -> float:
     grid = grid_of(plant)
     f_hz, emf = (np.full(3, 60.0), power_flow_start().emf_pu) if row is None else (row.f_hz, row.emf_pu)
     solution = solve(grid.net, demand_at(grid, f_hz), emf, None)
-    return float(observe(grid.net, plant.loads.bus, solution.x).loss_pu)
+    return float(observe(grid.net, solution.x).loss_pu)
 
 
 @pytest.mark.parametrize("h_us", STEPS_US)

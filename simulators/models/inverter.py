@@ -1,4 +1,4 @@
-"""Grid-forming inverter with P-f and Q-V droop, power filters and an active-power limiter.
+"""Grid-forming inverter with P-f and Q-V droop, power filters, an active-power limiter and voltage clamps.
 
 The EMF E at angle delta is the bus voltage itself (ideal source) or stands behind the unit's impedance. With
 both droop coefficients equal on the units' own ratings, power is shared in proportion to the ratings.
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gridloop.simulators.models.network import Complex, Real
+from gridloop.simulators.models.network import Complex, Mask, Real
 from gridloop.simulators.models.parameters import as_columns, check
 from gridloop.simulators.ports import Model, Port
 
@@ -35,6 +35,10 @@ class Params:
     p_min_kw: Any = -np.inf
     limiter_gain: Any = 1.0
     limiter_rate_per_s: Any = 10.0
+    i_max_percent: Any = np.inf  # the grid holds the current within this, percent of the rated current
+    v_correction_limit_pu: Any = np.inf  # the secondary voltage correction counts up to +- this
+    e_min_pu: Any = 0.0  # the droop's EMF magnitude stays between these; 0 and inf: no clamp
+    e_max_pu: Any = np.inf
     s_base_mva: float = field(default=1.0, metadata={"scalar": True})  # system base
     f_nom_hz: float = field(default=50.0, metadata={"scalar": True})
 
@@ -55,6 +59,10 @@ class Params:
             ("p_min_kw", self.p_min_kw < np.inf, "finite or -inf"),
             ("limiter_gain", (self.limiter_gain >= 0) & np.isfinite(self.limiter_gain), ">= 0"),
             ("limiter_rate_per_s", (self.limiter_rate_per_s > 0) & np.isfinite(self.limiter_rate_per_s), "> 0"),
+            ("i_max_percent", self.i_max_percent > 0, "> 0"),
+            ("v_correction_limit_pu", self.v_correction_limit_pu >= 0, ">= 0"),
+            ("e_min_pu", (self.e_min_pu >= 0) & np.isfinite(self.e_min_pu), ">= 0"),
+            ("e_max_pu", self.e_max_pu > self.e_min_pu, "> e_min_pu"),
         )
 
     @cached_property
@@ -128,6 +136,23 @@ class Params:
         """Whether any unit has a limit at all."""
         return bool(np.isfinite(self.p_min_kw).any() or np.isfinite(self.p_max_kw).any())
 
+    @cached_property
+    def i_max_pu(self) -> Real:
+        """Current limit on the system base."""
+        limit: Real = self.i_max_percent / 100 * self.s_rated_kva * self.kw_to_pu
+        return limit
+
+    @cached_property
+    def is_clamped(self) -> bool:
+        """Whether any unit's EMF or voltage correction has a clamp."""
+        limits = (self.v_correction_limit_pu, self.e_max_pu)
+        return bool(self.e_min_pu.any() or any(np.isfinite(limit).any() for limit in limits))
+
+    @cached_property
+    def e_limits_pu(self) -> tuple[Real, Real]:
+        """Lower and upper clamp of the EMF magnitude."""
+        return np.where(self.e_min_pu > 0, self.e_min_pu, -np.inf), self.e_max_pu
+
 
 class Weights(NamedTuple):
     """What a step makes of (state, input, slope of the input) of the first-order power filter, for n units each."""
@@ -170,7 +195,7 @@ class Outputs(NamedTuple):
     emf_pu: Complex
     f_hz: Real
     p_set_pu: Real
-    limited: Real  # 1 while a power limit acts
+    limited: Real  # 1 while a power limit or a clamp acts
 
 
 ALIGN_DECAY_S = 0.5
@@ -233,6 +258,7 @@ class DroopLines(NamedTuple):
     slip_rad_per_s: Real
     f_hz: Real
     e_pu: Real
+    clamped: Mask | None  # where the voltage correction is at its limit
 
 
 def droop_lines(p: Params, u: Inputs) -> DroopLines:
@@ -246,9 +272,12 @@ def droop_lines(p: Params, u: Inputs) -> DroopLines:
             known: DroopLines = lines
             return known
     slip = u.omega_rad_per_s + p.droop_p_rad_per_s_pu * u.p_set_pu
-    lines = DroopLines(
-        slip, p.f_nom_hz + slip / (2 * np.pi), u.v_set_pu + u.v_correction_pu + p.droop_q_pu * u.q_set_pu
-    )
+    correction, clamped = u.v_correction_pu, None
+    if p.is_clamped:
+        correction = np.clip(correction, -p.v_correction_limit_pu, p.v_correction_limit_pu)
+        clamped = correction != u.v_correction_pu
+    e_pu = u.v_set_pu + correction + p.droop_q_pu * u.q_set_pu
+    lines = DroopLines(slip, p.f_nom_hz + slip / (2 * np.pi), e_pu, clamped)
     p.line_memory[:] = (u, lines)
     return lines
 
@@ -263,7 +292,7 @@ def _limiter(p: Params, s: State) -> Real:
 
 
 def respond(p: Params, s: State, u: Inputs) -> Outputs:
-    """EMF, frequency and limiter flag; memoryless."""
+    """EMF, frequency and limiter flag; memoryless. What `align` left is added behind the clamp, so that it fits."""
     lines, filtered = droop_lines(p, u), s.s_filtered_pu
     f_hz = lines.f_hz - p.droop_p_hz_pu * filtered.real
     limited = p.unlimited
@@ -272,6 +301,9 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
         f_hz = f_hz - p.droop_p_hz_pu * limit
         limited = (limit != 0).astype(float)
     magnitude = lines.e_pu - p.droop_q_pu * filtered.imag
+    if lines.clamped is not None:
+        unclamped, magnitude = magnitude, np.clip(magnitude, *p.e_limits_pu)
+        limited = np.maximum(limited, lines.clamped | (magnitude != unclamped))
     if s.aligned:
         magnitude = magnitude + s.e_offset_pu
     direction: Complex = np.exp(p.imaginary_unit * s.delta_rad)
@@ -315,7 +347,7 @@ MODEL = Model(
         Port("Va_emf[deg]", "emf_pu", "EMF angle in the nominal frame, within +-180", convert=_degrees),
         Port("f[Hz]", "f_hz", "frequency of the EMF"),
         Port("P_set[MW]", "p_set_pu", "active-power set-point", base="s"),
-        Port("limited[1]", "limited", "1 while a power limit acts"),
+        Port("limited[1]", "limited", "1 while a power limit or a clamp acts"),
     ),
     records=("f[Hz]", "E[pu]", "Va_emf[deg]", "P_set[MW]", "limited[1]"),
     slopes=Slopes,

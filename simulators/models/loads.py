@@ -7,13 +7,14 @@ so that a low-voltage solution exists and a collapse can be seen and reported.
 Source: Kundur, Power System Stability and Control (1994), section 7.1.1, eq. 7.1 to 7.6.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gridloop.simulators.models.network import Complex, Index, Mask, Real
+from gridloop.simulators.models.network import Complex, Index, Real
 
 V_RELIEF_PU = 0.7
+V_CEASE_PU = 0.1  # below this the current of a limited injection falls with the voltage
 
 
 class Loads(NamedTuple):
@@ -34,41 +35,67 @@ class Loads(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """The loads at one frequency: S(V) = z |V|^2 + i |V| + p. Fields complex (k,), pu."""
+    """What k nodes draw at one frequency: S(V) = z |V|^2 + i |V| + p g(|V|). Fields complex (k,), pu.
+
+    g is 1 above both voltages of `knee_pu` and falls in proportion to |V| below each of them: a load's two knees
+    are V_RELIEF_PU; an injection with a current limit has one where the limit begins and one at V_CEASE_PU.
+    """
 
     z: Complex
     i: Complex
     p: Complex
     constant_power: bool  # z and i are 0
+    knee_pu: Real  # (2, k)
+    fixed: bool = True  # the knees stay where they are from one solve to the next
 
 
-def demand(loads: Loads, df_pu: float = 0.0) -> Demand:
-    """Coefficients of S(V) at the frequency deviation `df_pu` = (f - f0)/f0."""
+def demand(loads: Loads, df_pu: Any = 0.0) -> Demand:
+    """Coefficients of S(V) at the frequency deviation `df_pu` = (f - f0)/f0, a number or (k,)."""
     p = loads.p0_pu * (1.0 + loads.k_pf * df_pu)
     q = loads.q0_pu * (1.0 + loads.k_qf * df_pu)
     shares = p[:, None] * loads.zip_p + 1j * q[:, None] * loads.zip_q
     z, i = shares[:, 0] / loads.v0_pu**2, shares[:, 1] / loads.v0_pu
-    return Demand(z, i, shares[:, 2].copy(), not (z.any() or i.any()))
+    return Demand(z, i, shares[:, 2].copy(), not (z.any() or i.any()), np.full((2, len(p)), V_RELIEF_PU))
 
 
-def relief(v_abs: Real) -> Real:
-    """Factor of the constant-power part: 1 above V_RELIEF_PU, (|V|/V_RELIEF_PU)^2 below."""
-    factor: Real = np.minimum(1.0, v_abs / V_RELIEF_PU) ** 2
+def with_injections(loads: Demand, s_pu: Complex, i_max_pu: Real) -> Demand:
+    """The loads, and behind them units that inject `s_pu` (u,) with at most the current `i_max_pu` (u,).
+
+    At a voltage too low for its power a unit keeps its power factor and gives its largest current, which falls in
+    proportion to the voltage below V_CEASE_PU. Without a limit (inf) the power falls as that of a load does.
+    """
+    none = np.zeros(len(s_pu), complex)
+    knee = np.where(
+        np.isfinite(i_max_pu), (np.maximum(np.abs(s_pu) / i_max_pu, 1e-9), np.full(len(s_pu), V_CEASE_PU)), V_RELIEF_PU
+    )
+    return Demand(
+        np.concatenate((loads.z, none)), np.concatenate((loads.i, none)), np.concatenate((loads.p, -s_pu)),
+        loads.constant_power, np.concatenate((loads.knee_pu, knee), axis=1), False,
+    )  # fmt: skip
+
+
+def relief(v_abs: Real, knee_pu: Any = (V_RELIEF_PU, V_RELIEF_PU)) -> Real:
+    """Factor of the constant-power part: 1 above both knees, falling with |V| below each."""
+    factor: Real = np.minimum(1.0, v_abs / knee_pu[0]) * np.minimum(1.0, v_abs / knee_pu[1])
     return factor
 
 
 def power(d: Demand, v_pu: Complex) -> Complex:
     """Complex power consumed at voltage `v_pu` (..., k), pu."""
     v_abs = np.abs(v_pu)
-    s: Complex = d.z * v_abs**2 + d.i * v_abs + d.p * relief(v_abs)
+    s: Complex = d.z * v_abs**2 + d.i * v_abs + d.p * relief(v_abs, d.knee_pu)
     return s
 
 
 def current_derivatives(d: Demand, v_pu: Complex) -> tuple[Complex, Complex]:
     """(a, b), each (k,), of dI = a dV + b conj(dV), where I = -conj(S(V)/V) is injected into the bus."""
     v_abs = np.abs(v_pu)
-    low: Mask = v_abs < V_RELIEF_PU
-    held = -np.conj(d.p) / V_RELIEF_PU**2
-    a = -np.conj(d.z) - np.conj(d.i) / (2 * v_abs) + np.where(low, held, 0)
-    b = np.conj(d.i) * v_pu**2 / (2 * v_abs**3) + np.where(low, 0, np.conj(d.p) / np.conj(v_pu) ** 2)
+    below = v_abs < d.knee_pu
+    knees = below.sum(0)  # below 0, 1 or 2 knees the p part is constant power, current or impedance
+    slope = np.where(below, 1 / d.knee_pu, 1.0).prod(0)
+    z = np.conj(d.z + np.where(knees == 2, d.p * slope, 0))
+    i = np.conj(d.i + np.where(knees == 1, d.p * slope, 0))
+    p = np.conj(np.where(knees == 0, d.p, 0))
+    a = -z - i / (2 * v_abs)
+    b = i * v_pu**2 / (2 * v_abs**3) + p / np.conj(v_pu) ** 2
     return a, b

@@ -288,6 +288,99 @@ def test_angle_of_a_limited_unit_converges_with_the_square_of_the_step():
     assert np.log2(np.array(errors[:-1]) / errors[1:]) == pytest.approx(2.0, abs=0.1)
 
 
+# --- clamps of the voltage ---
+
+
+def clamped(**given: Any) -> Params:
+    return Params(**({"s_rated_kva": 100.0} | given), s_base_mva=0.1)
+
+
+def shown_emf(p: Params, **inputs: float) -> Any:
+    """EMF magnitude and flag at no power."""
+    u = held(p)._replace(**{name: np.array([value]) for name, value in inputs.items()})
+    shown = respond(p, at_rest(p, 0j), u)
+    return abs(shown.emf_pu[0]), shown.limited[0]
+
+
+@pytest.mark.parametrize(
+    ("v_pu", "e_pu", "limited"), [(0.03, 1.03, 0), (0.05, 1.05, 0), (0.2, 1.05, 1), (-0.2, 0.95, 1)]
+)
+def test_secondary_correction_counts_up_to_its_limit(v_pu, e_pu, limited):
+    p = clamped(v_correction_limit_pu=0.05)
+    assert shown_emf(p, v_correction_pu=v_pu) == (pytest.approx(e_pu), limited)
+    assert shown_emf(clamped(), v_correction_pu=v_pu) == (pytest.approx(1 + v_pu), 0)
+
+
+@pytest.mark.parametrize(("v_set_pu", "e_pu", "limited"), [(1.0, 1.0, 0), (1.2, 1.1, 1), (0.8, 0.9, 1)])
+def test_magnitude_stays_within_its_clamp(v_set_pu, e_pu, limited):
+    assert shown_emf(clamped(e_min_pu=0.9, e_max_pu=1.1), v_set_pu=v_set_pu) == (pytest.approx(e_pu), limited)
+
+
+def test_one_clamp_does_without_the_other():
+    assert shown_emf(clamped(e_min_pu=0.9), v_set_pu=0.8) == (pytest.approx(0.9), 1)
+    assert shown_emf(clamped(e_max_pu=1.1), v_set_pu=1.2) == (pytest.approx(1.1), 1)
+
+
+def test_clamp_holds_what_droop_and_correction_make_together():
+    # 1.03 + 0.05 (of the 0.06 asked for) + 0.05 * 0.4 = 1.10 is too much; without reactive power it is 1.08
+    p = clamped(v_set_pu=1.03, v_correction_limit_pu=0.05, e_max_pu=1.085)
+    u = held(p)._replace(v_correction_pu=np.array([0.06]))
+    capacitive = respond(p, at_rest(p, -0.4j), u)
+    assert np.abs(capacitive.emf_pu) == pytest.approx([1.085])
+    assert capacitive.limited.tolist() == [1.0]
+    assert np.abs(respond(p, at_rest(p, 0j), u).emf_pu) == pytest.approx([1.08])
+
+
+def test_clamp_leaves_angle_and_frequency_alone():
+    p, free = clamped(e_max_pu=0.9), clamped()
+    s = initial(p, np.array([0.3 + 0j]), np.array([np.exp(0.4j)]))
+    assert np.angle(respond(p, s, held(p)).emf_pu) == pytest.approx([0.4])
+    assert respond(p, s, held(p)).f_hz == respond(free, s, held(free)).f_hz
+
+
+def test_power_limit_and_clamp_share_the_flag():
+    p = clamped(p_max_kw=50, e_max_pu=1.1)
+    assert respond(p, at_rest(p, 0.6 + 0j), held(p)).limited.tolist() == [1.0]
+    assert respond(p, at_rest(p, -3j), held(p)).limited.tolist() == [1.0]  # 1 + 0.05 * 3
+    assert respond(p, at_rest(p, 0.4 + 0j), held(p)).limited.tolist() == [0.0]
+
+
+def test_clamp_of_one_unit_is_none_of_the_others():
+    limits: Any = {
+        "v_correction_limit_pu": [0.05, np.inf, np.inf],
+        "e_min_pu": [0.9, 0, 0],
+        "e_max_pu": [1.1, np.inf, 1.2],
+    }
+    together = Params([100.0] * 3, **limits, s_base_mva=0.1)
+    u = held(together)._replace(v_correction_pu=np.array([0.06, 0.3, 0.15]))
+    shown = respond(together, initial(together, np.zeros(3, complex), np.ones(3, complex)), u)
+    assert np.abs(shown.emf_pu) == pytest.approx([1.05, 1.3, 1.15])
+    assert shown.limited.tolist() == [1.0, 0.0, 0.0]
+    collapsed = u._replace(v_set_pu=np.full(3, -0.5), v_correction_pu=np.zeros(3))
+    shown = respond(together, initial(together, np.zeros(3, complex), np.ones(3, complex)), collapsed)
+    assert shown.emf_pu.real == pytest.approx([0.9, -0.5, -0.5])
+
+
+def test_aligned_unit_shows_what_was_applied_even_beyond_its_clamp():
+    p = clamped(e_max_pu=1.1, v_set_pu=1.2)
+    applied = np.array([1.15 * np.exp(0.2j)])
+    assert respond(p, align(p, at_rest(p, 0j), held(p), applied), held(p)).emf_pu == pytest.approx(applied)
+
+
+def test_clamps_that_never_act_change_nothing_to_the_bit():
+    wide = replace(THREE, v_correction_limit_pu=1.0, e_min_pu=0.1, e_max_pu=3.0)
+    u = INPUTS._replace(v_correction_pu=np.array([0.01, -0.02, 0.03]))
+    for with_clamps, without in zip(respond(wide, STATE, u), respond(replace(THREE), STATE, u), strict=True):
+        assert np.array_equal(with_clamps, without)
+    assert wide.is_clamped and not THREE.is_clamped
+
+
+def test_current_limit_on_the_system_base():
+    # 120 % of 50 kVA on 100 kVA; without a limit there is none
+    assert Params(50, i_max_percent=120, s_base_mva=0.1).i_max_pu == pytest.approx([0.6])
+    assert Params(50, s_base_mva=0.1).i_max_pu == [np.inf]
+
+
 # --- following what another applies ---
 
 
@@ -368,6 +461,10 @@ def test_every_violation_is_reported_at_once():
         ("p_min_kw", [np.inf, np.nan]),
         ("limiter_gain", [-1, np.inf, np.nan]),
         ("limiter_rate_per_s", [0, -1, np.inf, np.nan]),
+        ("i_max_percent", [0, -1, np.nan]),
+        ("v_correction_limit_pu", [-1, np.nan]),
+        ("e_min_pu", [-1, np.inf, np.nan]),
+        ("e_max_pu", [0, -1, np.nan]),
     ],
 )
 def test_wrong_values_are_named(field, wrong):
