@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gridloop.scenarios.reading import load
     from gridloop.scenarios.result import Metric, Result, open_run
     from gridloop.scenarios.runner import RunFailed, run
-    from gridloop.scenarios.schema import load
 
 __all__ = ["Metric", "Result", "RunFailed", "load", "open_run", "run"]
 
@@ -14,7 +14,7 @@ _HOME = {
     "Metric": "result",
     "Result": "result",
     "RunFailed": "runner",
-    "load": "schema",
+    "load": "reading",
     "open_run": "result",
     "run": "runner",
 }

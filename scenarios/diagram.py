@@ -45,7 +45,7 @@ def network_svg(network: Mapping[str, Any], marks: Marks | None = None) -> str:
 
     Args:
         network: as in a run's record: `buses` (id, x, y, v_kv), `branches` (id, from, to, kind),
-            `units` (id, type, bus, s_rated_kva) and `loads` (id, bus).
+            `units` (id, type, bus, s_rated_kva), `loads` (id, bus) and, in new runs, `pcc` (id, type, bus).
         marks: what to show of a run; without it the bare network.
 
     Returns:
@@ -61,7 +61,8 @@ class Drawing:
         self.buses, self.marks = network["buses"], marks
         known = {bus["id"] for bus in self.buses}  # what ends at an unnamed bus has no place in the picture
         self.branches = [b for b in network["branches"] if {b["from"], b["to"]} <= known]
-        self.units = [unit for unit in network["units"] if unit["bus"] in known]
+        feeders = [*network["units"], *network.get("pcc", [])]
+        self.units = [unit for unit in feeders if unit["bus"] in known]
         self.loads = [load for load in network["loads"] if load["bus"] in known]
         devices = Counter(device["bus"] for device in [*self.units, *self.loads])
         self.sheet = sheet(self.buses, self.branches, devices)
@@ -173,7 +174,8 @@ class Drawing:
         self.labels.take(centre, 16 * self.size * (1 + 1j))
         shapes = [draw.line(at, at + 20 * self.size * side, "line", 0.8 + self.size)]
         shapes += draw.unit_symbol(centre, record["type"], self.size)
-        words = f"{record['type']} {name} at bus {record['bus']}, {quantity(record['s_rated_kva'], 'kVA')}"
+        rated = record.get("s_rated_kva")
+        words = f"{record['type']} {name} at bus {record['bus']}" + (f", {quantity(rated, 'kVA')}" if rated else "")
         words += between(self.marks.p_gen_mw.get(name))
         if name in self.marks.stopped_s:
             shapes.append(draw.open_symbol(centre, 2 * self.size))
@@ -211,7 +213,8 @@ class Drawing:
             if "type" not in record:
                 continue
             side = self.sheet.buses[record["bus"]].side
-            rows = [record["id"], quantity(record["s_rated_kva"], "kVA")][: 2 if self.size > 0.55 else 1]
+            rated = record.get("s_rated_kva")
+            rows = [record["id"], *([quantity(rated, "kVA")] if rated and self.size > 0.55 else [])]
             ways = [side * way * (17 * self.size + 2) for way in (1 + 0j, 1j, -1j, 1 + 1j, 1 - 1j)]
             self.label(at + 34 * self.size * side, rows, ways)
 

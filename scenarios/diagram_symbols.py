@@ -74,10 +74,15 @@ def group(parts: list[str], tooltip: str, classes: str = "") -> str:
 
 
 def unit_symbol(centre: complex, kind: str, size: float) -> list[str]:
-    """A circle with a sine for an inverter and a letter for everything else; small ones are left without."""
+    """A circle with a sine for an inverter, a crossed square for the public grid, else a circle with a letter."""
     shapes = [circle(centre, 14 * size, "symbol", 1.2 + size)]
     if size < 0.55:
         return [circle(centre, max(4.0, 11 * size), "symbol", 2.4)]
+    if kind == "pcc":  # the public grid: a hatched square
+        half = 12 * size * (1 + 1j)
+        corners = [centre + half, centre + half.conjugate(), centre - half, centre - half.conjugate()]
+        box = f'<path class="symbol" d="M{"L".join(xy(c) for c in corners)}Z" stroke-width="{1.2 + size:.1f}"/>'
+        return [box, line(corners[0], corners[2], "line", size), line(corners[1], corners[3], "line", size)]
     if kind != "inverter":
         letter = LETTERS.get(kind, kind[:1].upper())
         return [*shapes, text(centre, letter, 14 * size)]

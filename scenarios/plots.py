@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridloop.scenarios.display import scale
-from gridloop.scenarios.result import Real, Result
+from gridloop.scenarios.result import Kind, Real, Result
 
 MOST_CURVES = 12  # more are shown as their envelope and a few extreme ones
 MOST_POINTS = 2000  # of one curve
@@ -22,7 +22,7 @@ Ranges = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Quantity:
-    """One plot: `attribute` of all entities of a kind.
+    """One plot: `attribute` of all entities of these kinds that have it.
 
     Args:
         resolution: to which a value is kept [unit of the attribute]; None keeps six digits of the largest.
@@ -31,22 +31,24 @@ class Quantity:
     """
 
     title: str
-    kind: Literal["unit", "bus", "branch", "load"]
+    kinds: tuple[Kind, ...]
     attribute: str
     resolution: float | None = None
     least_span: float | None = None
 
 
+SOURCES: tuple[Kind, ...] = ("unit", "pcc")  # what feeds the network
 QUANTITIES = (
-    Quantity("Frequency", "unit", "f[Hz]", 1e-6, 0.02),
-    Quantity("Active power", "unit", "P_gen[MW]"),
-    Quantity("Reactive power", "unit", "Q_gen[MVar]"),
-    Quantity("State of charge", "unit", "SoC[%]", 1e-3, 1.0),
-    Quantity("Voltage at the buses", "bus", "Vm[pu]", 1e-6, 0.01),
-    Quantity("Branch loading", "branch", "loading[%]", 1e-3, 5.0),
+    Quantity("Frequency", SOURCES, "f[Hz]", 1e-6, 0.02),
+    Quantity("Active power", SOURCES, "P_gen[MW]"),
+    Quantity("Reactive power", SOURCES, "Q_gen[MVar]"),
+    Quantity("State of charge", ("unit",), "SoC[%]", 1e-3, 1.0),
+    Quantity("Voltage at the buses", ("bus",), "Vm[pu]", 1e-6, 0.01),
+    Quantity("Branch loading", ("branch",), "loading[%]", 1e-3, 5.0),
 )
-FLOW = Quantity("Branch flow", "branch", "P_from[MW]")  # where no branch has a rating
-DEMAND = Quantity("Load", "load", "P_load[MW]")  # for the picture of the network only
+FLOW = Quantity("Branch flow", ("branch",), "P_from[MW]")  # where no branch has a rating
+DEMAND = Quantity("Load", ("load",), "P_load[MW]")  # for the picture of the network only
+MEASURED = "_meas["  # in the name of what a meter shows
 
 
 @dataclass(frozen=True)
@@ -79,17 +81,28 @@ def time_plots(result: Result, colours: Mapping[str, int], ranges: Mapping[str, 
         colours: number of each unit's colour.
         ranges: lowest and highest value of each entity, by attribute, from `extremes`.
     """
-    loading = ranges.get("loading[%]")
-    wanted = QUANTITIES if loading else (*QUANTITIES[:-1], FLOW)
-    return [plot(result, q, colours, ranges[q.attribute]) for q in wanted if ranges.get(q.attribute)]
+    return [plot(result, q, colours, ranges[q.attribute]) for q in drawn(result, ranges)]
 
 
-def extremes(result: Result) -> dict[str, Ranges]:
-    """Lowest and highest finite value of every entity that a report shows, by attribute."""
+def drawn(result: Result, ranges: Mapping[str, Ranges]) -> list[Quantity]:
+    """The quantities of a run that get a plot; flows of branches only where no loading is known."""
+    wanted = QUANTITIES if ranges.get("loading[%]") else (*QUANTITIES[:-1], FLOW)
+    return [q for q in (*wanted, *metered(result)) if ranges.get(q.attribute)]
+
+
+def metered(result: Result) -> list[Quantity]:
+    """A quantity for each attribute that meters show."""
+    shown = (a for entity in result.entities.values() if entity.kind == "meter" for a in entity.attributes)
+    names = {attribute: attribute.partition(MEASURED)[0] for attribute in shown if MEASURED in attribute}
+    return [Quantity(f"Meters, {name}", ("meter",), attribute) for attribute, name in names.items()]
+
+
+def extremes(result: Result, wanted: Iterable[Quantity] | None = None) -> dict[str, Ranges]:
+    """Lowest and highest finite value of every entity by attribute; of all that a report shows if not told."""
     found: dict[str, Ranges] = {}
-    for q in (*QUANTITIES, FLOW, DEMAND):
+    for q in (*QUANTITIES, FLOW, DEMAND, *metered(result)) if wanted is None else wanted:
         for name, entity in result.entities.items():
-            if entity.kind != q.kind or q.attribute not in entity.attributes:
+            if entity.kind not in q.kinds or q.attribute not in entity.attributes:
                 continue
             values = shown(q, result.series(name, q.attribute)[1])
             if np.isfinite(values).any():
@@ -108,7 +121,7 @@ def plot(result: Result, q: Quantity, colours: Mapping[str, int], ranges: Ranges
     """One quantity of all its entities, or its envelope and the most telling ones."""
     hosts = host_buses(result)
     chosen = list(ranges) if len(ranges) <= MOST_CURVES else telling(q, ranges, hosts)
-    t_s = result.series(chosen[0], q.attribute)[0]
+    t_s = max((result.series(name, q.attribute)[0] for name in chosen), key=len)
     names = named(q, chosen, colours, hosts)
     curves = [Curve(*look, on(t_s, result, q, name)) for look, name in zip(names, chosen, strict=True)]
     if len(chosen) < len(ranges):
@@ -135,7 +148,7 @@ def unit_colours(result: Result, ranges: Mapping[str, Ranges]) -> dict[str, int]
     """A number for the colour of each unit that gets a curve anywhere, the same in all plots."""
     units: dict[str, int] = {}
     for q in QUANTITIES:
-        if q.kind == "unit" and (known := ranges.get(q.attribute)):
+        if "unit" in q.kinds and (known := ranges.get(q.attribute)):
             for name in known if len(known) <= MOST_CURVES else telling(q, known, {}):
                 units.setdefault(name, len(units))
     return units
@@ -147,8 +160,8 @@ def named(
     """Label and colour of curves; a bus shares the colour of its unit, others take the next free one."""
     free, found = itertools.count(len(colours)), []
     for name in chosen:
-        unit = hosts.get(name, "") if q.kind == "bus" else name
-        label = f"{name} ({unit})" if q.kind == "bus" and unit else name
+        unit = hosts.get(name, "") if "bus" in q.kinds else name
+        label = f"{name} ({unit})" if "bus" in q.kinds and unit else name
         found.append((label, colours[unit] if unit in colours else next(free)))
     return found
 
@@ -157,10 +170,10 @@ def telling(q: Quantity, ranges: Ranges, hosts: Collection[str]) -> list[str]:
     """Of many entities the ones worth a curve of their own, in the order of the network."""
     by_low = sorted(ranges, key=lambda name: ranges[name][0])
     by_high = sorted(ranges, key=lambda name: -ranges[name][1])
-    if q.kind == "bus":
+    if "bus" in q.kinds:
         with_unit = [name for name in ranges if name in hosts]
         some = {by_low[0], by_high[0], *with_unit[: MOST_CURVES - 2]}
-    elif q.kind == "branch":
+    elif "branch" in q.kinds:
         busiest = sorted(ranges, key=lambda name: -max(map(abs, ranges[name])))
         some = set(busiest[: 2 * EXTREME])
     else:
@@ -169,7 +182,7 @@ def telling(q: Quantity, ranges: Ranges, hosts: Collection[str]) -> list[str]:
 
 
 def on(t_s: Real, result: Result, q: Quantity, name: str) -> Real:
-    """A series at the given times; streams of different simulators may end a row apart."""
+    """A series at the given times; streams may end a row apart, and meters have their own periods."""
     own_s, values = result.series(name, q.attribute)
     values = shown(q, values)
     if np.array_equal(own_s, t_s):

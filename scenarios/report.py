@@ -45,7 +45,7 @@ def write_report(result: Result, path: Path) -> Path:
         uplot_css=web("uPlot.min.css"),
         uplot_js=web("uPlot.iife.min.js"),
         uplot_licence=web("uPlot.LICENSE"),
-        js=web("report.js"),
+        js=web("plots.js") + web("report.js"),
         header=header(result, plots),
         body="\n".join(sections(result, plots, ranges, colours)),
         footer=footer(record),
@@ -104,7 +104,11 @@ def header(result: Result, plots: Sequence[Plot]) -> str:
 def network_words(record: Mapping[str, Any]) -> str:
     """Name and size of the network."""
     network, grid = record.get("network", {}), record["scenario"].get("grid") or {}
-    counts = [f"{len(network[kind])} {kind}" for kind in ("buses", "units", "loads") if network.get(kind)]
+    counts = [
+        f"{len(network[kind])} {kind if len(network[kind]) > 1 else one}"
+        for kind, one in (("buses", "bus"), ("units", "unit"), ("loads", "load"))
+        if network.get(kind)
+    ]
     return ", ".join([*([str(grid["net"])] if "net" in grid else []), *counts])
 
 
@@ -156,9 +160,9 @@ def marks(result: Result, ranges: Mapping[str, Ranges], colours: Mapping[str, in
             opened.setdefault(line, event.t_s)
         elif event.kind == "line_close":
             opened.pop(line, None)
-        elif event.kind == "unit_trip":
+        elif event.kind in ("unit_trip", "pcc_open"):
             stopped.setdefault(event.target, event.t_s)
-        elif event.kind == "unit_start":
+        elif event.kind in ("unit_start", "pcc_close"):
             stopped.pop(event.target, None)
     flows = {name: max(map(abs, span)) for name, span in ranges.get("P_from[MW]", {}).items()}
     return Marks(

@@ -2,18 +2,23 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridloop.simulators.recorder import read_columns, read_layout
+from gridloop.simulators.recorder import Reader, read_layout
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
 
 Real = NDArray[np.floating[Any]]
+Kind = Literal["unit", "bus", "branch", "load", "pcc", "meter", "grid"]
 Status = Literal["running", "done", "degraded", "failed", "interrupted"]
 
 
@@ -69,7 +74,7 @@ class Window:
 class Entity:
     """What has series: its `kind` and its attributes, `Quantity[unit]`."""
 
-    kind: Literal["unit", "bus", "branch", "load", "grid"]
+    kind: Kind
     attributes: tuple[str, ...]
 
 
@@ -105,14 +110,60 @@ class Result:
         Raises:
             KeyError: there is no such series; the message lists what there is.
         """
+        name = f"{entity}.{attribute}"
+        columns = self._reader(self.stream(entity, attribute)).columns([name])
+        return columns["t"], columns[name]
+
+    def stream(self, entity: str, attribute: str) -> str:
+        """Name of the simulator that recorded a series; series of one simulator share their times.
+
+        Raises:
+            KeyError: there is no such series; the message lists what there is.
+        """
         known = self.entities
         if entity not in known:
             raise KeyError(f"there is no {entity!r}; this run has {', '.join(known)}")
         if attribute not in known[entity].attributes:
             raise KeyError(f"{entity} has no {attribute!r}; it has {', '.join(known[entity].attributes)}")
-        name = f"{entity}.{attribute}"
-        columns = read_columns(self.path / "series", self._streams[name], [name])
-        return columns["t"], columns[name]
+        return self._streams[f"{entity}.{attribute}"]
+
+    def batches(self, stream: str, names: Sequence[tuple[str, str]], rows: int) -> Iterator[tuple[Real, Real]]:
+        """Times [s] and values (times, names) of entities and attributes of one stream, up to `rows` at a time."""
+        columns = [f"{entity}.{attribute}" for entity, attribute in names]
+        for batch in self._reader(stream).batches(columns, rows):
+            yield batch["t"], np.stack([batch[column] for column in columns], axis=1)
+
+    def to_pandas(self, signals: Iterable[str] = ()) -> "pandas.DataFrame":
+        """The series as a DataFrame: index `t[s]`, columns (entity, attribute), nan where one has no row.
+
+        Args:
+            signals: patterns `entity.attribute` such as `inv1.*` or `*.f[Hz]`, or ids; all series if absent.
+        """
+        from gridloop.scenarios.export import data_frame
+
+        return data_frame(self, [signals] if isinstance(signals, str) else signals)
+
+    def plot(self, *signals: str) -> "Figure":
+        """Frequency, active power and voltage as a matplotlib figure (extra `plot`), or the given signals.
+
+        Args:
+            signals: an id and its attribute, `plot("inv1", "f[Hz]")`; or patterns, `plot("*.f[Hz]", "5.Vm[pu]")`.
+        """
+        from gridloop.scenarios.figure import figure
+
+        return figure(self, signals)
+
+    def _reader(self, stream: str) -> Reader:
+        if stream not in self._readers:
+            self._readers[stream] = Reader(self.path / "series", stream)
+        return self._readers[stream]
+
+    @cached_property
+    def _readers(self) -> dict[str, Reader]:
+        return {}
+
+    def __reduce__(self) -> tuple[type["Result"], tuple[Path, Mapping[str, Any]]]:
+        return type(self), (self.path, self.record)  # another process opens the files itself
 
     @cached_property
     def _streams(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ time in part files `NAME-00000.part0.parquet`, which the finished segment replac
 and renamed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,24 @@ def read_layout(folder: Path) -> dict[str, str]:
 
 def read_columns(folder: Path, stream: str, columns: list[str]) -> Columns:
     """Times `t` [s] and the named series of one stream."""
-    import pyarrow.parquet
+    return Reader(folder, stream).columns(columns)
 
-    tables = [pyarrow.parquet.read_table(path, columns=["t", *columns]) for path in _files(folder)[stream]]
-    return {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in ("t", *columns)}
+
+class Reader:
+    """Series of one stream, each file opened once: of wide files the opening takes longer than what is read."""
+
+    def __init__(self, folder: Path, stream: str) -> None:
+        import pyarrow.parquet
+
+        self._files = [pyarrow.parquet.ParquetFile(path) for path in _files(folder)[stream]]
+
+    def columns(self, names: list[str]) -> Columns:
+        """Times `t` [s] and the named series."""
+        tables = [file.read(columns=["t", *names]) for file in self._files]
+        return {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in ("t", *names)}
+
+    def batches(self, names: list[str], rows: int) -> Iterator[Columns]:
+        """The same, at most `rows` rows at a time."""
+        for file in self._files:
+            for batch in file.iter_batches(rows, columns=["t", *names]):
+                yield {name: batch[name].to_numpy(zero_copy_only=False) for name in ("t", *names)}

@@ -1,161 +1,38 @@
-// The report's time plots. Numbers arrive as whole multiples of a resolution, each as its difference to the
-// one before.
-"use strict";
+// The plots of one run: a colour for each entity, and the legend shows the values under the pointer.
 (() => {
+  const { draw, decoded, decimals, colour, theme } = timePlots;
   const data = JSON.parse(document.getElementById("data").textContent);
   const place = document.getElementById("plots");
   if (!place || !data.plots.length) return;
 
-  const reset = document.getElementById("reset");
   const COLOURS = 8;
   const DASHES = [[], [8, 4], [3, 3], [10, 3, 3, 3]];
-  const LABEL_FONT = 11, LABEL_ROW = 15, LABEL_ROWS = 3;
-  let charts = [], zoom = null;
-
-  const theme = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const colour = (curve) => curve.colour < 0 ? theme("--muted") : theme("--c" + curve.colour % COLOURS);
   const dash = (curve) =>
     curve.role !== "line" ? [2, 2] : DASHES[Math.floor(curve.colour / COLOURS) % DASHES.length];
 
-  function decoded(steps, resolution) {
-    let sum = 0;
-    return steps.map((step) => step === null ? null : (sum += step) * resolution);
-  }
   const columns = data.plots.map((plot) =>
     [decoded(plot.t, 1e-6), ...plot.curves.map((curve) => decoded(curve.d, plot.resolution))]);
   const whole = [Math.min(...columns.map((c) => c[0][0])), Math.max(...columns.map((c) => c[0].at(-1)))];
+  const boxes = place.querySelectorAll(".plot");
 
-  // Where texts of events stand: side by side, else each a row below the one before, so that no line crosses
-  // a text. What finds no room is written as its number, or not at all. `x` in units of `pixel`.
-  function eventTexts(context, marks, right, rows, pixel) {
-    const ends = Array(rows).fill(-Infinity);
-    return marks.map(({ x, event }) => {
-      for (const text of [event.label, event.label.split(" ")[0]]) {
-        const width = context.measureText(text).width;
-        const left = Math.min(x - 3 * pixel, right - width);
-        const row = ends.findIndex((end) => left > end + 8 * pixel);
-        if (row < 0) continue;
-        ends[row] = left + width;
-        return { x, left, row, text };
-      }
-      return { x, left: x, row: rows, text: "" };
-    });
-  }
-
-  // Rows of event texts that the whole run needs.
-  function rowsNeeded(width) {
-    const context = document.createElement("canvas").getContext("2d");
-    context.font = `${LABEL_FONT}px system-ui, sans-serif`;
-    const scale = (width - 62 - 16) / (whole[1] - whole[0] || 1);
-    const marks = data.events.map((event) => ({ event, x: 62 + (event.t - whole[0]) * scale }));
-    const texts = eventTexts(context, marks, width - 16, LABEL_ROWS, 1).filter(({ text }) => text);
-    return Math.max(0, ...texts.map(({ row }) => row + 1));
-  }
-
-  const drawEvents = (rows) => (chart) => {
-    const { ctx: context, bbox } = chart, pixel = uPlot.pxRatio, right = bbox.left + bbox.width;
-    const marks = data.events.map((event) => ({ event, x: chart.valToPos(event.t, "x", true) }))
-      .filter(({ x }) => x >= bbox.left - 1 && x <= right + 1);
-    context.save();
-    context.font = `${LABEL_FONT * pixel}px system-ui, sans-serif`;
-    context.textBaseline = "bottom";
-    context.textAlign = "left";
-    context.strokeStyle = theme("--muted");
-    context.fillStyle = theme("--ink");
-    context.lineWidth = pixel;
-    context.setLineDash([4 * pixel, 3 * pixel]);
-    for (const { x, left, row, text } of eventTexts(context, marks, right, rows, pixel)) {
-      const bottom = bbox.top - (3 + Math.max(0, rows - 1 - row) * LABEL_ROW) * pixel;
-      context.beginPath();
-      context.moveTo(x, text ? bottom : bbox.top);
-      context.lineTo(x, bbox.top + bbox.height);
-      context.stroke();
-      context.fillText(text, left, bottom);
-    }
-    context.restore();
-  };
-
-  // Zooming one plot zooms all. The others answer with the same limits, which then changes nothing any more.
-  function follow(chart, key) {
-    if (key !== "x") return;
-    const { min, max } = chart.scales.x;
-    for (const other of charts) {
-      if (other.scales.x.min !== min || other.scales.x.max !== max) other.setScale("x", { min, max });
-    }
-    zoom = min > whole[0] || max < whole[1] ? [min, max] : null;
-    reset.disabled = zoom === null;
-  }
-
-  function range(plot) {
-    return (chart, low, high) => {
-      if (low === null || high === null) return [0, 1];
-      const short = Math.max(0, plot.span - (high - low)) / 2;
-      const room = 0.06 * Math.max(high - low, plot.span);
-      return [low - short - room, high + short + room];
-    };
-  }
-
-  // As many decimals as the distance of two ticks needs.
-  function ticks(chart, splits) {
-    const step = splits.length > 1 ? splits[1] - splits[0] : 1;
-    const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-    return splits.map((value) => value.toFixed(Math.min(decimals, 9)));
-  }
-
-  function axis(label, size) {
-    const line = { stroke: () => theme("--grid"), width: 1 };
-    const font = "12px system-ui, sans-serif";
-    return { label, size, labelSize: 20, gap: 4, font, labelFont: font, values: ticks,
-      stroke: () => theme("--muted"), grid: line, ticks: { ...line, size: 4 } };
-  }
-
-  function options(plot, last, width, rows) {
-    const top = rows * LABEL_ROW;
-    const digits = Math.max(0, Math.min(6, -Math.floor(Math.log10(plot.resolution) + 1e-9)));
+  const look = (plot) => () => {
+    const digits = decimals(plot.resolution);
     const value = (chart, v) => v === null || v === undefined ? "" : v.toFixed(digits);
-    const series = plot.curves.map((curve) => ({
-      label: curve.label, stroke: colour(curve), dash: dash(curve), value,
-      width: curve.role === "line" ? 1.6 : 1, points: { show: false } }));
     const low = plot.curves.findIndex((c) => c.role === "low");
     const high = plot.curves.findIndex((c) => c.role === "high");
-    const fill = theme("--muted") + "33";
     return {
-      width, height: 204 + top + (last ? 20 : 0), padding: [top + 6, 16, 0, 0],
-      scales: { x: { time: false }, y: { range: range(plot) } },
-      axes: [axis(last ? "Time [s]" : null, 26), axis(plot.unit ? `[${plot.unit}]` : null, 42)],
-      series: [{ label: "t", value: (chart, v) => v === null ? "" : v.toFixed(3) + " s" }, ...series],
-      bands: low < 0 ? [] : [{ series: [high + 1, low + 1], fill }],
-      cursor: { sync: { key: "time" }, focus: { prox: 24 }, drag: { x: true, y: false } },
-      focus: { alpha: 0.35 },
+      series: plot.curves.map((curve) => ({
+        label: curve.label, stroke: colour(curve.colour, COLOURS), dash: dash(curve), value,
+        width: curve.role === "line" ? 1.6 : 1, points: { show: false } })),
+      bands: low < 0 ? [] : [{ series: [high + 1, low + 1], fill: theme("--muted") + "33" }],
       legend: {
         markers: { width: 3, dash: (chart, i) => i && dash(plot.curves[i - 1]).length ? "dashed" : "solid" },
       },
-      hooks: { draw: [drawEvents(rows)], setScale: [follow] },
     };
-  }
+  };
 
-  function build() {
-    for (const chart of charts) chart.destroy();
-    charts = [];
-    const width = document.documentElement.classList.contains("paper") ? 680 : place.clientWidth;
-    const rows = rowsNeeded(width);
-    const boxes = place.querySelectorAll(".plot");
-    data.plots.forEach((plot, i) => {
-      charts.push(new uPlot(options(plot, i === data.plots.length - 1, width, rows), columns[i], boxes[i]));
-    });
-    if (zoom) charts[0].setScale("x", { min: zoom[0], max: zoom[1] });
-  }
-
-  function onPaper(yes) {
-    document.documentElement.classList.toggle("paper", yes);
-    build();
-  }
-
-  build();
-  let waiting = 0;
-  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(build, 120); });
-  addEventListener("beforeprint", () => onPaper(true));
-  addEventListener("afterprint", () => onPaper(false));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", build);
-  reset.addEventListener("click", () => charts[0].setScale("x", { min: whole[0], max: whole[1] }));
+  draw({
+    place, reset: document.getElementById("reset"), events: data.events, whole, paperWidth: 680,
+    plots: data.plots.map((plot, i) => ({ ...plot, box: boxes[i], columns: columns[i], look: look(plot) })),
+  });
 })();

@@ -11,96 +11,7 @@ import pytest
 from gridloop.scenarios.display import number, quantity, scale
 from gridloop.scenarios.plots import encoded, extremes, thinned, time_plots, unit_colours
 from gridloop.scenarios.report import write_report
-from gridloop.scenarios.result import Entity, Result
-
-INF, NAN = float("inf"), float("nan")
-T_S = np.arange(1200) * 0.005
-
-
-class FromMemory(Result):
-    """A result whose series were never on disk."""
-
-    @property
-    def entities(self):
-        names = dict.fromkeys(entity for entity, _ in self.record["series"])
-        return {
-            name: Entity(self.record["kinds"][name], tuple(a for e, a in self.record["series"] if e == name))
-            for name in names
-        }
-
-    def series(self, entity, attribute):
-        return self.record["t_s"], self.record["series"][entity, attribute]
-
-
-def swing(at_s, t_s, height, damping=3.0):
-    """A decaying oscillation that begins at `at_s`, of 1.5 Hz."""
-    after = np.maximum(t_s - at_s, 0)
-    return height * (1 - np.exp(-damping * after) * np.cos(3 * np.pi * after))
-
-
-def metric(value, unit, text):
-    return {"value": value, "unit": unit, "description": text}
-
-
-METRICS = {
-    "f_nadir": metric(59.873456, "Hz", "lowest frequency"),
-    "f_settling_time": metric(INF, "s", "time until settled"),
-    "p_sharing_error_end": metric(0.0123, "1", "sharing error at the end"),
-    "v_min": metric(0.92, "pu", "lowest voltage"),
-    "energy_served": metric(0.00125, "MWh", "energy that reached the loads"),
-    "energy_residual": metric(NAN, "1", "energy not accounted for"),
-    "collapse_count": metric(0, "1", "times that the voltage collapsed"),
-    "step": metric(5, "ms", "macro step"),
-}
-
-
-def ring(n_bus=9, n_unit=3, t_s=T_S, **changes):
-    """A ring of buses with units at the first ones: load step at 1 s, line opened at 2 s."""
-    names = [str(i + 1) for i in range(n_bus)]
-    units = [f"inv{i + 1}" for i in range(n_unit)]
-    lines = [f"{a}-{b}" for a, b in zip(names, names[1:] + names[:1], strict=True)]
-    series = {}
-    for i, unit in enumerate(units):
-        series[unit, "f[Hz]"] = 60 - swing(1, t_s, 0.09, 2 + i) + swing(2, t_s, 0.01)
-        series[unit, "P_gen[MW]"] = 0.1 * (i + 1) + swing(1, t_s, 0.03)
-        series[unit, "Q_gen[MVar]"] = 0.01 * (i + 1) + swing(1, t_s, 0.01)
-    for i, name in enumerate(names):
-        series[name, "Vm[pu]"] = 1 - 0.005 * i - swing(1, t_s, 0.01)
-    for i, name in enumerate(lines):
-        series[name, "P_from[MW]"] = 0.02 * i + swing(1, t_s, 0.01)
-    series["load5", "P_load[MW]"] = 0.3 + 0.1 * (t_s >= 1)
-    record = {
-        "status": "done", "message": "", "started": "2026-06-21T12:00:00+02:00", "wall": {"total_s": 1.5},
-        "versions": {"gridloop": "0.1.0", "mosaik": "3.7.1"}, "t_s": t_s, "series": series,
-        "scenario": {"name": "ring", "title": "A ring", "mode": "rms", "step_ms": 5, "until_s": float(t_s[-1])},
-        "kinds": dict.fromkeys(units, "unit") | dict.fromkeys(names, "bus") | dict.fromkeys(lines, "branch")
-        | {"load5": "load"},
-        "network": {
-            "buses": [
-                {"id": name, "x": np.cos(a), "y": np.sin(a), "v_kv": 11.0}
-                for name, a in zip(names, 2 * np.pi * np.arange(n_bus) / n_bus, strict=True)
-            ],
-            "branches": [
-                {"id": line, "from": a, "to": b, "kind": "line"}
-                for line, a, b in zip(lines, names, names[1:] + names[:1], strict=True)
-            ],
-            "units": [
-                {"id": unit, "type": "inverter", "bus": bus, "s_rated_kva": 250.0}
-                for unit, bus in zip(units, names, strict=False)
-            ],
-            "loads": [{"id": "load5", "bus": "5"}],
-        },
-        "events": [
-            {"t_s": 1.0, "kind": "load_step", "target": "5", "outcome": "now 400 kW, 0 kvar"},
-            {"t_s": 2.0, "kind": "line_open", "target": "7-6", "outcome": "opened"},
-        ],
-        "metrics": METRICS,
-        "windows": [
-            {"start_s": a, "end_s": b, "metrics": {k: METRICS[k] for k in ("f_nadir", "f_settling_time")}}
-            for a, b in ((0, 1), (1, 2), (2, 6))
-        ],
-    }  # fmt: skip
-    return FromMemory(Path(), record | changes)
+from memory_runs import INF, NAN, T_S, FromMemory, metric, ring
 
 
 @pytest.fixture
@@ -316,6 +227,50 @@ def test_quantities_read_well(value, unit, text):
 def test_a_column_has_one_unit():
     by = scale("MW", 0.8)
     assert (by.unit, [number(v * by.factor, "MW") for v in (0.8, 0.0004)]) == ("kW", ["800", "0.4"])
+
+
+def with_new_kinds():
+    """A run with a grid connection, a unit that only has powers, a meter of its own period, and new events."""
+    result = ring()
+    series, kinds = dict(result.record["series"]), dict(result.record["kinds"])
+    for attribute, values in {"P_gen[MW]": np.full(1200, 0.05), "Q_gen[MVar]": np.zeros(1200)}.items():
+        series["pcc", attribute] = values
+        series["wind1", attribute] = values
+    series["pcc", "connected[1]"] = np.ones(1200)
+    series["m1", "P_gen_meas[MW]"] = T_S[::20], np.linspace(0.1, 0.2, 60)
+    series["m1", "Vm_meas[pu]"] = T_S[::20], np.ones(60)
+    kinds |= {"pcc": "pcc", "wind1": "unit", "m1": "meter"}
+    happened = ("fault", "fault_cleared", "pcc_open", "pcc_close", "load_shed", "de_energised", "unit_trip")
+    events = [{"t_s": 1.0 + i, "kind": kind, "target": "5", "outcome": ""} for i, kind in enumerate(happened)]
+    return FromMemory(Path(), result.record | {"series": series, "kinds": kinds, "events": events})
+
+
+def test_grid_connection_powers_without_frequency_and_meters_have_their_curves(page):
+    result = with_new_kinds()
+    plots = plots_of(result)
+    assert [curve.label for curve in plots["Frequency"].curves] == ["inv1", "inv2", "inv3"]
+    assert [curve.label for curve in plots["Active power"].curves] == ["inv1", "inv2", "inv3", "pcc", "wind1"]
+    assert len({curve.colour for curve in plots["Active power"].curves}) == 5
+    assert [curve.label for curve in plots["Meters, Vm"].curves] == ["m1"]
+    measured = plots["Meters, P_gen"]
+    assert (measured.unit, len(measured.t_s)) == ("kW", 60)
+    assert "de energised 5" in visible(page(result))
+
+
+def test_meters_of_different_periods_share_the_finest_axis():
+    result = with_new_kinds()
+    result.record["kinds"]["m0"] = "meter"
+    result.record["series"]["m0", "P_gen_meas[MW]"] = T_S[::100], np.arange(12.0)
+    measured = plots_of(result)["Meters, P_gen"]
+    assert len(measured.t_s) == 60
+    assert {curve.label for curve in measured.curves} == {"m0", "m1"}
+
+
+def test_a_run_in_which_no_unit_has_a_frequency_has_a_report(page):
+    result = ring()
+    for unit in ("inv1", "inv2", "inv3"):
+        del result.record["series"][unit, "f[Hz]"]
+    assert data_of(page(result))["plots"][0]["title"] == "Active power"
 
 
 @pytest.mark.peers("chromium")
