@@ -1,9 +1,11 @@
 """What is wrong with a user's file: all of it at once, each with its place and the way out."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from pathlib import Path as FilePath
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -12,47 +14,54 @@ MOST_NAMES = 20  # in a list of what is known
 
 
 @dataclass(frozen=True)
+class Place:
+    """A place in a file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong at `path` in a scenario, or at `place` (line, column) of text without paths."""
+    """One thing that is wrong at `path` in a scenario, or at `place` of text without paths.
+
+    `key` is the key that is missing at `path`, or that an unknown one was meant to be.
+    """
 
     path: Path
     message: str
-    place: tuple[int, int] | None = None
+    place: Place | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a scenario came from: the file's name, its lines and the positions that its parser remembered.
+    """Where a scenario came from: its own file's name, the lines of all its files and where each value was written.
 
-    `changed` holds the dotted paths whose values came from outside the file.
+    `changed` holds the dotted paths whose values came from outside the files; `folders` the folder of each file.
     """
 
     name: str
-    lines: tuple[str, ...] = ()
-    document: Any = None
+    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    places: Mapping[Path, Place] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+    folders: Mapping[str, FilePath] = field(default_factory=dict)
 
-    def position(self, path: Path) -> tuple[int, int] | None:
-        """Line and column, from 1, of the innermost part of `path` that stands in the file."""
-        node, place = self.document, None
-        for wanted in path:
-            key = _key_of(node, wanted)
-            if key is None:
-                break
-            line, column = node.lc.data[key][:2]
-            place, node = (line + 1, column + 1), node[key]
-        return place
+    def position(self, path: Path) -> Place | None:
+        """Place of the innermost part of `path` that stands in a file."""
+        starts = (path[:count] for count in range(len(path), 0, -1))
+        return next((self.places[start] for start in starts if start in self.places), None)
 
     def is_changed(self, path: Path) -> bool:
         """Whether the value at `path`, or one around it, came from outside the file."""
         starts = [dotted(path[:count]) for count in range(1, len(path) + 1)]
         return any(fnmatchcase(start, change) for start in starts for change in self.changed)
 
-
-def _key_of(node: Any, key: str | int) -> Any:
-    """The key as the file has it, which may be a number; None where the file has no such place."""
-    marks = getattr(getattr(node, "lc", None), "data", None) or {}
-    return next((known for known in marks if known == key or str(known) == key), None)
+    def folder_of(self, path: Path) -> FilePath:
+        """Folder of the file that the value at `path` was written in."""
+        place = None if self.is_changed(path) else self.position(path)
+        return self.folders.get(self.name if place is None else place.file, FilePath())
 
 
 def dotted(path: Path) -> str:
@@ -65,13 +74,19 @@ class ScenarioError(ValueError):
 
     def __init__(self, source: Source, problems: Iterable[Problem]) -> None:
         self.source = source
-        self.problems = sorted(problems, key=lambda problem: self._place(problem) or (0, 0))
+        self.problems = sorted(problems, key=self._order)
         count = len(self.problems)
         head = f"{source.name} has {count} problem{'s' if count > 1 else ''}"
         super().__init__("\n".join([head, *(self._describe(problem) for problem in self.problems)]))
 
-    def _place(self, problem: Problem) -> tuple[int, int] | None:
+    def _place(self, problem: Problem) -> Place | None:
         return problem.place or self.source.position(problem.path)
+
+    def _order(self, problem: Problem) -> tuple[int, int, int]:
+        """Without a place first, then file by file, the scenario's own before those that it extends."""
+        place = self._place(problem)
+        files = list(self.source.lines)
+        return (0, 0, 0) if place is None else (files.index(place.file), place.line, place.column)
 
     def _describe(self, problem: Problem) -> str:
         place = self._place(problem)
@@ -80,18 +95,63 @@ class ScenarioError(ValueError):
             return f"{self.source.name}: {text} (set from outside the file)"
         if place is None:
             return f"{self.source.name}: {text}"
-        line, column = place
-        snippet = self.source.lines[line - 1].rstrip() if line <= len(self.source.lines) else ""
-        margin = f"{line:6} | "
+        lines = self.source.lines[place.file]
+        snippet = lines[place.line - 1] if place.line <= len(lines) else ""
+        margin = f"{place.line:6} | "
         return (
-            f"{self.source.name}:{line}:{column}: {text}\n{margin}{snippet}\n"
-            + " " * (len(margin) - 2) + "| " + " " * (column - 1) + "^"
+            f"{place.file}:{place.line}:{place.column}: {text}\n{(margin + snippet).rstrip()}\n"
+            + " " * (len(margin) - 2) + "| " + " " * (place.column - 1) + "^"
         )  # fmt: skip
+
+
+# endings of keys, and the units that users put in their place
+UNITS = {
+    "w": "W", "kw": "kW", "mw": "MW", "var": "var", "kvar": "kvar", "mvar": "Mvar", "va": "VA", "kva": "kVA",
+    "mva": "MVA", "wh": "Wh", "kwh": "kWh", "mwh": "MWh", "us": "us", "ms": "ms", "s": "s", "min": "minutes",
+    "h": "hours", "hz": "Hz", "khz": "kHz", "mhz": "mHz", "percent": "percent", "pu": "pu", "per_s": "1/s",
+    "v": "V", "kv": "kV", "a": "A", "ka": "kA", "deg": "degrees", "rad": "rad", "ohm": "ohm",
+}  # fmt: skip
+
+
+def _stem_and_unit(key: str) -> tuple[str, str]:
+    """`s_rated_kva` is `s_rated` in kVA."""
+    for ending in sorted(UNITS, key=len, reverse=True):
+        if key.endswith(f"_{ending}"):
+            return key.removesuffix(f"_{ending}"), UNITS[ending]
+    return key, ""
+
+
+def missing_key(path: Path, key: str) -> Problem:
+    """A key that the map at `path` needs."""
+    return Problem(path, f"{key} is missing", key=key)
+
+
+def unknown_key(path: Path, known: Sequence[str]) -> Problem:
+    """A key that may not stand there; one with a wrong unit is told both units."""
+    word = str(path[-1])
+    stem, unit = _stem_and_unit(word)
+    for key in known:
+        if key != word and _stem_and_unit(key)[0] == stem and (right := _stem_and_unit(key)[1]):
+            in_unit = f"It is in {right}" + (f", not in {unit}" if unit else "")
+            return Problem(path, f"unknown key; did you mean {key}? {in_unit}", key=key)
+    hint = did_you_mean(word, known) if known else ""
+    return Problem(path, f"unknown key{hint}", key=hint.removeprefix("; did you mean ").removesuffix("?"))
+
+
+def without_echoes(problems: Sequence[Problem]) -> list[Problem]:
+    """Without keys that are missing only because they were misspelt, which is told already."""
+    meant = {(problem.path[:-1], problem.key) for problem in problems if problem.message.startswith("unknown key")}
+    return [
+        problem for problem in problems
+        if not (problem.key and problem.message.endswith("is missing") and (problem.path, problem.key) in meant)
+    ]  # fmt: skip
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """'; did you mean x?' where a known word is close, else the list of known words."""
     close = get_close_matches(word, known, n=1, cutoff=0.6)
+    if not close:  # a capital letter makes no other word
+        close = [key for key in known if key.lower() == word.lower()]
     if close:
         return f"; did you mean {close[0]}?"
     return f"; known: {', '.join(sorted(known)[:MOST_NAMES])}{', ...' if len(known) > MOST_NAMES else ''}"
@@ -101,6 +161,7 @@ WORDS = {
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
     "string_type": "must be text (in quotes, if it looks like a number)",
     "string_pattern_mismatch": "may hold letters, digits, - and _ only",
     "tuple_type": "must be a list",
@@ -110,6 +171,7 @@ WORDS = {
     "too_long": "must have {max_length} values",
     "greater_than": "must be greater than {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
     "literal_error": "must be {expected}",
 }
 
@@ -120,17 +182,37 @@ def in_our_words(detail: Any, known_keys: Callable[[Path], Sequence[str]]) -> Pr
     path = tuple(k for i, k in enumerate(detail["loc"]) if not (i == 2 and detail["loc"][0] == "events"))
     match detail["type"]:
         case "extra_forbidden":
-            known = known_keys(path[:-1])
-            return Problem(path, f"unknown key{did_you_mean(str(path[-1]), known) if known else ''}")
+            return unknown_key(path, known_keys(path[:-1]))
         case "missing" if isinstance(path[-1], int):
             return Problem(path[:-1], "has too few values")
         case "missing":
-            return Problem(path[:-1], f"{path[-1]} is missing")
+            return missing_key(path[:-1], str(path[-1]))
         case "union_tag_not_found":
             return Problem(path, "`do` is missing: it says what happens")
         case "union_tag_invalid":
             known = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
             return Problem((*path, "do"), f"unknown event{did_you_mean(detail['ctx']['tag'], known)}")
-    words = WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, ").rstrip("."))
-    given = "nothing" if detail["input"] is None else repr(detail["input"])
-    return Problem(path, f"{words.format(**detail.get('ctx', {}))}, got {given}")
+    if detail["type"] in WORDS:
+        told = WORDS[detail["type"]].format(**detail.get("ctx", {}))
+    else:
+        told = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    if detail["type"] == "value_error" and isinstance(detail["input"], dict):  # about several keys of the map
+        return Problem(path, told)
+    hint = number_hint(detail["input"]) if detail["type"] == "float_type" else ""
+    return Problem(path, f"{told}, got {shown(detail['input'])}{hint}")
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it."""
+    return "nothing" if value is None else repr(value)
+
+
+def number_hint(value: Any) -> str:
+    """How to write what was meant to be a number."""
+    match = re.fullmatch(r"\s*([-+]?\d+(?:[.,]\d+)?)(?:\s*(\D*))", value) if isinstance(value, str) else None
+    if match is None:
+        return ""
+    number, unit = match[1].replace(",", "."), match[2].strip()
+    if unit:
+        return f"; write {number} alone, the unit is in the key"
+    return f"; write {number}" + ("" if "," in value else " without quotes")

@@ -5,9 +5,11 @@ bus-bus switches, open line ends and everything else that it knows mean here wha
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,8 @@ def _quiet() -> Iterator[None]:
 def load_net(name: str, folder: Path) -> Any:
     """A pandapower net: a function of pandapower.networks by its name, or a .json file beside the scenario.
 
+    A net that has a name is made once in a process: treat it as read-only.
+
     Raises:
         ValueError: there is no such network or file, or the file is not a pandapower net.
     """
@@ -83,7 +87,8 @@ def _load(name: str, folder: Path, pandapower: Any) -> Any:
     if name.endswith(".json"):
         path = folder / name
         if not path.is_file():
-            raise ValueError(f"there is no file {path}")
+            near = [other.name for other in folder.glob("*.json")]
+            raise ValueError(f"there is no file {path}{_closest(name, near)}")
         try:
             net = pandapower.from_json(str(path))
         except Exception as error:  # pandapower raises whatever its parser meets
@@ -93,14 +98,33 @@ def _load(name: str, folder: Path, pandapower: Any) -> Any:
         return net
     function = getattr(pandapower.networks, name, None)
     if name.startswith("_") or not callable(function):
-        raise ValueError(f"pandapower.networks has no network {name!r}, and a file's name ends in .json")
+        nets = [key for key, value in vars(pandapower.networks).items() if _makes_a_net(key, value)]
+        hint = _closest(name, [*nets, *(path.name for path in folder.glob("*.json"))])
+        hint = hint or ", and a file's name ends in .json"
+        raise ValueError(f"pandapower.networks has no network {name!r}{hint}")
     try:
-        net = function()
+        net = _made_once(function)
     except TypeError as error:
         raise ValueError(f"pandapower.networks.{name} needs arguments; save the net to a .json file") from error
     if not isinstance(net, pandapower.pandapowerNet):
         raise ValueError(f"pandapower.networks.{name} is not a network")
     return net
+
+
+@lru_cache
+def _made_once(function: Callable[[], Any]) -> Any:
+    """Reading a case takes pandapower half a second."""
+    return function()
+
+
+def _makes_a_net(name: str, value: Any) -> bool:
+    """Whether a name in pandapower.networks is that of a function that makes a net."""
+    return callable(value) and not name.startswith("_") and str(value.__module__).startswith("pandapower.networks.")
+
+
+def _closest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def import_net(net: Any, reference_bus: str | None = None) -> ImportedNet:

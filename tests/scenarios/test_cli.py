@@ -313,7 +313,7 @@ def test_doctor_finds_this_installation_fit() -> None:
 
 def test_help_names_every_command() -> None:
     said = gridloop("--help").stdout
-    for command in ("demo", "run", "check", "report", "doctor"):
+    for command in ("demo", "run", "check", "report", "export", "doctor"):
         assert f" {command} " in said
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from gridloop.scenarios import load
+from gridloop.scenarios.event_parts import LineEvent, LoadEvent, UnitEvent
 from gridloop.scenarios.problems import ScenarioError
-from gridloop.scenarios.schema import LineEvent, LoadEvent, Scenario, UnitEvent, library
+from gridloop.scenarios.reading import library
+from gridloop.scenarios.schema import Scenario
 
 RIGHT = """\
 schema: 1
@@ -186,7 +188,7 @@ def test_key_that_a_unit_needs_may_come_from_the_defaults() -> None:
 def test_mistake_in_the_defaults_is_told_once_and_where_it_stands() -> None:
     assert complaint(changed(("filter_hz: 5", "filter_khz: 5"), (", filter_hz: 7", ""))) == (
         "case.yaml has 1 problem\n"
-        "case.yaml:10:34: defaults.inverter.filter_khz: unknown key; did you mean filter_hz?\n"
+        "case.yaml:10:34: defaults.inverter.filter_khz: unknown key; did you mean filter_hz? It is in Hz, not in kHz\n"
         "    10 |   inverter: {droop_p_percent: 2, filter_khz: 5}\n"
         "       |                                  ^"
     )
@@ -195,8 +197,9 @@ def test_mistake_in_the_defaults_is_told_once_and_where_it_stands() -> None:
 # --- what is wrong: the whole message ---
 
 KEYS_OF_A_UNIT = (
-    "bus, control, droop_p_percent, droop_q_percent, filter_hz, limiter_gain, limiter_rate_per_s, p_max_kw, "
-    "p_min_kw, p_set_kw, q_set_kvar, s_rated_kva, type, v_set_pu, z_pu"
+    "bus, control, droop_p_percent, droop_q_percent, e_max_pu, e_min_pu, filter_hz, i_max_percent, limiter_gain, "
+    "limiter_rate_per_s, p_max_kw, p_min_kw, p_set_kw, q_set_kvar, s_rated_kva, type, v_correction_limit_pu, "
+    "v_set_pu, z_pu"
 )
 WRONG = {
     "unknown key": (
@@ -209,8 +212,8 @@ case.yaml:3:1: step_mss: unknown key; did you mean step_ms?
     "unknown key that resembles none": (
         "until_s: 2", "until_s: 2\nxyz: 3",
         """\
-case.yaml:5:1: xyz: unknown key; known: defaults, events, grid, mode, name, record, schema, seed, start, step_ms, \
-title, units, until_s
+case.yaml:5:1: xyz: unknown key; known: clock, defaults, events, extends, grid, load_shedding, meters, mode, \
+name, pcc, profiles, record, schema, seed, start, step_ms, title, units, until_s
      5 | xyz: 3
        | ^""",
     ),
@@ -260,7 +263,7 @@ case.yaml:3:1: step_ms: must be a number, got 'five'
     "digits in quotes": (
         "step_ms: 5", "step_ms: '5'",
         """\
-case.yaml:3:1: step_ms: must be a number, got '5'
+case.yaml:3:1: step_ms: must be a number, got '5'; write 5 without quotes
      3 | step_ms: '5'
        | ^""",
     ),
@@ -519,7 +522,7 @@ case.yaml:7:10: grid.base.s_mva: must be greater than 0, got 0
     "key given twice": (
         "step_ms: 5", "step_ms: 5\nstep_ms: 6",
         """\
-case.yaml:4:1: not YAML: found duplicate key "step_ms" with value "6" (original value: "5")
+case.yaml:4:1: step_ms: stands twice in the same map, first in line 3: rename or delete one
      4 | step_ms: 6
        | ^""",
     ),
@@ -578,7 +581,7 @@ case.yaml: schema is missing
 case.yaml:2:1: step_ms: must be greater than 0, got 0
      2 | step_ms: 0
        | ^
-case.yaml:11:10: units.inv1.type: unknown type 'battery'; known: inverter
+case.yaml:11:10: units.inv1.type: unknown type 'battery'; known: inverter, profile, MODULE:MODEL
     11 |   inv1: {type: battery, bus: 1, s_rated_kva: 100000}
        |          ^
 case.yaml:12:55: units.inv2.filter_hz: must be a number, got 'seven'
@@ -686,6 +689,10 @@ def test_override_by_the_index_of_a_list() -> None:
     assert scenario.events[1].t_s == 1.75
 
 
+def test_override_of_every_item_of_a_list() -> None:
+    assert [event.t_s for event in load(right()).with_overrides({"events.*.t_s": 1.75}).events] == [1.75, 1.75]
+
+
 def test_override_of_a_whole_list() -> None:
     assert load(right()).with_overrides({"events": []}).events == ()
 
@@ -724,13 +731,14 @@ def test_overrides_add_up() -> None:
 @pytest.mark.parametrize(
     ("path", "missing"),
     [
-        ("control.period_ms", "control"),
-        ("units.inv7.filter_hz", "units.inv7"),
-        ("units.battery*.filter_hz", "units.battery*"),
-        ("units.battery*", "units.battery*"),
-        ("events.2.t_s", "events.2"),
-        ("events.2", "events.2"),
-        ("events.first.t_s", "events.first"),
+        ("control.period_ms", "control; known: defaults, events, grid, name, record, schema, units, until_s"),
+        ("recrod.every_ms", "recrod; did you mean record?"),
+        ("units.inv7.filter_hz", "units.inv7; did you mean inv2?"),
+        ("units.battery*.filter_hz", "units.battery*; known: inv1, inv2"),
+        ("units.battery*", "units.battery*; known: inv1, inv2"),
+        ("events.2.t_s", "events.2; events has the indices 0 to 1"),
+        ("events.2", "events.2; events has the indices 0 to 1"),
+        ("events.first.t_s", "events.first; events has the indices 0 to 1"),
         ("name.x", "name.x"),
         ("name.x.y", "name.x"),
     ],

@@ -1,0 +1,113 @@
+"""Units as a file describes them: what all have in common, and those whose power comes from a profile."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
+
+from gridloop.scenarios.parts import Finite, Name, Part
+
+PROFILE = "profile"  # the type of units without a model: their power is given
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A column of a profile, `profile.column`."""
+
+    profile: str
+    column: str
+
+
+def _course(value: Any) -> Any:
+    """A number stays, `NAME.KEY` becomes a reference."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) < 1e300:
+            raise ValueError("must be a finite number")
+        return float(value)
+    if isinstance(value, Reference):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"[^.\s]+\.[^.\s]+", value):
+        raise ValueError("must be PROFILE.COLUMN or a number")
+    return Reference(*value.split("."))
+
+
+def _impedance(z_pu: tuple[float, float]) -> tuple[float, float]:
+    if z_pu[0] < 0:
+        raise ValueError("the first is the resistance, which must be at least 0")
+    return z_pu
+
+
+Course = Annotated[
+    float | Reference, BeforeValidator(_course), WithJsonSchema({"type": ["string", "number"]}),
+]  # fmt: skip
+Series = Annotated[tuple[Finite, Finite], AfterValidator(_impedance)]
+
+
+class Unit(Part):
+    """A unit: what all types have; the type's own parameters are checked by its model."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+
+    type: str
+    """inverter, profile, or MODULE:MODEL for a model of your own"""
+    bus: Name
+    """bus that it feeds"""
+    control: Literal["droop", "following"] = "droop"
+    """inverter only: grid-forming with droop, or grid-following"""
+    z_pu: Series | None = None
+    """resistance and reactance between source and bus, own rating [pu]; absent: ideal source"""
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The keys that belong to the unit's model."""
+        return dict(self.model_extra or {})
+
+    @property
+    def given_power(self) -> "GivenPower":
+        """What a unit of type `profile` feeds in."""
+        return GivenPower.model_validate(self.model_extra or {})
+
+
+class GivenPower(Part):
+    """The power of a unit of type `profile`: for P and for Q a column of a profile or a constant."""
+
+    p_gen: Course | None = None
+    """active power into the bus: PROFILE.COLUMN, or a number [kW]"""
+    p_load: Course | None = None
+    """active power consumed: PROFILE.COLUMN, or a number [kW]"""
+    q_gen: Course | None = None
+    """reactive power into the bus: PROFILE.COLUMN, or a number [kvar]"""
+    q_load: Course | None = None
+    """reactive power consumed: PROFILE.COLUMN, or a number [kvar]"""
+    scale: Finite = 1.0
+    """factor on both [1]"""
+
+    @model_validator(mode="after")
+    def _has_one_of_each(self) -> Self:
+        if self.p_gen is None and self.p_load is None:
+            raise ValueError("give p_gen or p_load: PROFILE.COLUMN, or a number [kW]")
+        for gen, load in (("p_gen", "p_load"), ("q_gen", "q_load")):
+            if getattr(self, gen) is not None and getattr(self, load) is not None:
+                raise ValueError(f"give {gen} or {load}, not both")
+        return self
+
+    @property
+    def p(self) -> tuple[float | Reference, float]:
+        """Active power [kW] or its column, and the factor that makes it generated power (sign and scale)."""
+        return self._generated(self.p_gen, self.p_load)
+
+    @property
+    def q(self) -> tuple[float | Reference, float]:
+        """Reactive power [kvar] or its column, and the factor that makes it generated power."""
+        return self._generated(self.q_gen, self.q_load)
+
+    @property
+    def references(self) -> dict[str, Reference]:
+        """The columns that it reads, by key."""
+        return {key: value for key, value in self if isinstance(value, Reference)}
+
+    def _generated(
+        self, gen: float | Reference | None, load: float | Reference | None
+    ) -> tuple[float | Reference, float]:
+        return (load or 0.0, -self.scale) if gen is None else (gen, self.scale)
