@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import mosaik
+import numpy as np
 from mosaik.starters import PythonStarter
 
+from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.start import Group, Plan
 from gridloop.simulators.device import E_USED, EVENTS, DeviceSimulator, Sink, group_name
 from gridloop.simulators.grid import GridSimulator
+from gridloop.simulators.meter import MeterSimulator
+from gridloop.simulators.profiles import ProfileSimulator
 
+GRID_SHOWS = ("P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]")  # of every unit
 TIME_RESOLUTION = 1e-6  # seconds; 2.5 ms exists
 
 
@@ -68,43 +73,95 @@ def build(
     def start(name: str, simulator: Any, **init: Any) -> Any:
         simulators[name] = simulator
         # a starter calls its class; ours is made already, so that the run can look at it
-        return world.start(PythonStarter(lambda: simulator), name, step_ms=scenario.step_ms, **init)  # type: ignore[arg-type]
+        return world.start(PythonStarter(lambda: simulator), name, **init)  # type: ignore[arg-type]
 
-    grid = start("Grid", GridSimulator(plan.case, plan.events, sinks.get("Grid"), log))
+    grid = start("Grid", GridSimulator(plan.case, plan.events, sinks.get("Grid"), log), step_ms=scenario.step_ms)
     whole = grid.Grid()
     entities: dict[str, Any] = {"grid": whole} | {child.eid: child for child in whole.children}
-    groups, terminals = {}, {}
-    extra = [event.t_s for event in plan.events]
+    groups: dict[str, Any] = {}
+    terminals: dict[str, Any] = {}
+    taps: dict[str, Any] = {}  # units as the grid sees them
+    common = {"step_ms": scenario.step_ms, "extra_ticks_s": plan.event_times_s, "s_base_mva": network.s_base_mva}
+    given: Any = None  # the simulator of all given powers
     for group in plan.groups:
-        name = group.model.name
-        device = start(
-            name, DeviceSimulator(group.model, sinks.get(name)),
-            extra_ticks_s=extra, s_base_mva=network.s_base_mva,
-        )  # fmt: skip
-        units = getattr(device, group_name(group.model))(
-            ids=list(group.ids), params=group.params, s_start_pu=group.s_start_pu, emf_start_pu=group.emf_start_pu
-        )
+        if group.model is not None:
+            device = start(
+                group.name, DeviceSimulator(group.model, sinks.get(group.name), log=log), **common,
+                changes=[(c.t_s, c.unit, c.key, c.value) for c in plan.changes if c.unit in group.ids],
+            )  # fmt: skip
+            units = getattr(device, group_name(group.model))(
+                ids=list(group.ids), params=group.params, s_start_pu=group.s_start_pu, emf_start_pu=group.emf_start_pu
+            )
+        else:
+            given = given or start(group.name, ProfileSimulator(sinks.get(group.name)), **common)
+            units = given.Profiles(ids=list(group.ids), **vars(group.course))
         terminal = grid.Terminals(
-            units=list(group.ids), bus=list(group.bus), z=group.z_pu.tolist(),
-            weight=(1 / group.params.droop_p_rad_per_s_pu).tolist(),
+            units=list(group.ids), bus=list(group.bus), source=group.source, z=group.z_pu.tolist(),
+            i_max=[float(i) if np.isfinite(i) else None for i in group.i_max_pu], weight=group.weight.tolist(),
         )  # fmt: skip
         couple(world, plan, group, units, terminal)
-        groups[name], terminals[name] = units, terminal
+        key = group.name if group.name not in groups else f"{group.name}-{len(groups)}"
+        groups[key], terminals[key] = units, terminal
         entities |= {child.eid: child for child in units.children}
+        taps |= {child.eid: child for child in terminal.children}
+    if scenario.meters:
+        meters = start("Meter", MeterSimulator(sinks.get("Meter")), attrs=meter_attributes(scenario))
+        entities |= _add_meters(plan, world, meters, entities, taps)
     until = round(scenario.until_s / TIME_RESOLUTION) + 1
     return Built(plan, world, entities, groups, terminals, simulators, until)
 
 
 def couple(world: mosaik.World, plan: Plan, group: Group, units: Any, terminal: Any) -> None:
-    """Connect a group with its terminals: EMF at once, what the grid answers one unit of time later."""
-    loads = plan.case.loads
-    forward = [("EMF[pu]", "EMF[pu]")]
-    if loads.k_pf.any() or loads.k_qf.any():
-        forward.append(("f[Hz]", "f[Hz]"))
-    world.connect(units, terminal, *forward)
-    wanted = {port.attr for port in group.model.inputs}
-    answers = {"S[pu]": group.s_start_pu, E_USED: group.emf_start_pu, EVENTS: 0}
-    answers = {attr: value for attr, value in answers.items() if attr in wanted or attr == EVENTS}
+    """Connect a group with its terminals: EMF or power at once, what the grid answers one unit of time later."""
+    model = group.model
+    if model is None or model.source == "power":
+        world.connect(units, terminal, ("P_gen[pu]", "P_gen[pu]"), ("Q_gen[pu]", "Q_gen[pu]"))
+        answers = {
+            "S[pu]": group.s_start_pu, "V[pu]": group.emf_start_pu, E_USED: group.s_start_pu, EVENTS: 0,
+        }  # fmt: skip
+    else:
+        forward = [("EMF[pu]", "EMF[pu]")]
+        if _grid_needs_frequency(plan) and any(port.attr == "f[Hz]" for port in model.outputs):
+            forward.append(("f[Hz]", "f[Hz]"))
+        world.connect(units, terminal, *forward)
+        answers = {"S[pu]": group.s_start_pu, E_USED: group.emf_start_pu, EVENTS: 0}
+        if any(port.attr == "V[pu]" for port in model.inputs):
+            row = [plan.case.network.row_of_bus(bus) for bus in group.bus]
+            answers["V[pu]"] = plan.case.v_start[row]
+    if model is None:
+        return
+    wanted = {port.attr for port in model.inputs} | {EVENTS}
+    if any(event.kind == "unit_start" for event in plan.events):
+        wanted.add(E_USED)  # a unit that is off follows its bus, or gives nothing
+    answers = {attr: value for attr, value in answers.items() if attr in wanted}
     world.connect(
         terminal, units, *((attr, attr) for attr in answers), time_shifted=True, initial_data=answers
     )  # fmt: skip
+
+
+def _grid_needs_frequency(plan: Plan) -> bool:
+    """Whether loads or relays of the grid look at the units' frequency."""
+    case = plan.case
+    return bool(case.loads.k_pf.any() or case.loads.k_qf.any() or case.shedding or case.pcc is not None)
+
+
+def meter_attributes(scenario: Scenario) -> list[str]:
+    """What the meters measure."""
+    return list(dict.fromkeys(attr for meter in scenario.meters.values() for attr in meter.attr))
+
+
+def _add_meters(
+    plan: Plan, world: mosaik.World, simulator: Any, entities: Mapping[str, Any], taps: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Create the meters and tap what they measure; the meters by name."""
+    scenario, meters = plan.scenario, dict[str, Any]()
+    for name, meter in scenario.meters.items():
+        meters[name] = simulator.Meter(
+            name=name, attr=list(meter.attr), period_ms=meter.period_ms, noise_percent=meter.noise_percent,
+            noise=meter.noise, seed=scenario.seed,
+        )  # fmt: skip
+        for attr in meter.attr:
+            # of a unit the grid shows what the network gave it, its own simulator the rest
+            shown_by = taps.get(meter.of) if attr in GRID_SHOWS else None
+            world.connect(shown_by or entities[meter.of], meters[name], (attr, attr))
+    return meters

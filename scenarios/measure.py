@@ -1,5 +1,7 @@
 """From a run's folder to its metrics: reads the series that metrics.py needs."""
 
+from typing import Any
+
 import numpy as np
 
 from gridloop.scenarios.metrics import Real, Series, compute
@@ -12,7 +14,7 @@ DECIMALS = 6  # simulated time has whole microseconds
 
 def measure(result: Result) -> tuple[dict[str, Metric], list[Window]]:
     """Metrics of the whole run and between its events; nothing where no row was recorded."""
-    if not result.entities or not result.record["network"]["units"]:
+    if not result.entities or not sharing(result):
         return {}, []
     series = read(result)
     if not len(series.t_s):
@@ -33,18 +35,32 @@ def _collapses(result: Result, start_s: float, end_s: float) -> dict[str, Metric
     return {"collapse_count": Metric(float(count), "1", "times that the voltage collapsed")}
 
 
+def sharing(result: Result) -> list[Any]:
+    """The units that the figures of frequency and sharing are about: those that form the grid, else all with f."""
+    units = [
+        unit for unit in result.record["network"]["units"]
+        if unit["id"] in result.entities and "f[Hz]" in result.entities[unit["id"]].attributes
+    ]  # fmt: skip
+    return [unit for unit in units if unit.get("source", "emf") == "emf"] or units
+
+
 def read(result: Result) -> Series:
     """The series of a run, cut to the rows that both the grid and the units have."""
     record, drawn = result.record, result.record["network"]
-    units = drawn["units"]
+    units = sharing(result)
     ids = [unit["id"] for unit in units]
     t_s, p_load = result.series("grid", "P_load[MW]")
     t_unit = result.series(ids[0], "f[Hz]")[0]
     count = min(len(t_s), len(t_unit))
 
-    def table(names: list[str], attribute: str) -> Real:
-        known = [name for name in names if attribute in result.entities[name].attributes]
-        columns = [result.series(name, attribute)[1][:count] for name in known]
+    def table(names: list[str], attribute: str, otherwise: float | None = None) -> Real:
+        """Columns of the entities; of those without the attribute none, or `otherwise`."""
+        columns = []
+        for name in names:
+            if attribute in result.entities[name].attributes:
+                columns.append(result.series(name, attribute)[1][:count])
+            elif otherwise is not None:
+                columns.append(np.full(count, otherwise))
         return np.stack(columns, axis=1) if columns else np.empty((count, 0))
 
     def total(attribute: str) -> Real:
@@ -57,8 +73,8 @@ def read(result: Result) -> Series:
         f_hz=np.where(table(ids, "connected[1]") == 1, table(ids, "f[Hz]"), np.nan),
         p_gen_mw=table(ids, "P_gen[MW]"),
         q_gen_mvar=table(ids, "Q_gen[MVar]"),
-        p_set_mw=table(ids, "P_set[MW]"),
-        limited=table(ids, "limited[1]"),
+        p_set_mw=table(ids, "P_set[MW]", np.nan),
+        limited=table(ids, "limited[1]", 0.0),
         s_rated_mva=np.array([unit["s_rated_kva"] for unit in units]) / 1e3,
         q_set_mvar=np.array([unit["q_set_kvar"] for unit in units]) / 1e3,
         v_pu=np.where(voltage == 0, np.nan, voltage),

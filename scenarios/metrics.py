@@ -30,7 +30,7 @@ class Series:
     f_hz: Real  # nan while a unit is disconnected
     p_gen_mw: Real
     q_gen_mvar: Real
-    p_set_mw: Real
+    p_set_mw: Real  # nan for units that have none
     limited: Real
     s_rated_mva: Real  # (u,)
     q_set_mvar: Real  # (u,)
@@ -139,8 +139,10 @@ def _sharing(s: Series, span: _Span) -> Figures:
     for letter, word, produced in (
         ("p", "active", s.p_gen_mw - s.p_set_mw), ("q", "reactive", s.q_gen_mvar - s.q_set_mvar),
     ):  # fmt: skip
-        free = (s.limited == 0) & ~np.isnan(s.f_hz)
-        share = (produced * free).sum(1) / np.maximum((s.s_rated_mva * free).sum(1), 1e-300)
+        # units without a set-point of their own share nothing
+        free = (s.limited == 0) & ~np.isnan(s.f_hz) & ~np.isnan(s.p_set_mw)
+        produced = np.where(free, produced, 0.0)
+        share = produced.sum(1) / np.maximum((s.s_rated_mva * free).sum(1), 1e-300)
         error = np.where(free, np.abs(produced / s.s_rated_mva - share[:, None]), 0.0).max(1)
         figures |= {
             f"{letter}_sharing_error_end": (error[-1], "1", f"{word}-power sharing error at the end"),

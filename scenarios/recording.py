@@ -14,9 +14,12 @@ from gridloop.scenarios.measure import measure
 from gridloop.scenarios.provenance import provenance
 from gridloop.scenarios.result import Event, Metric, Result, Window, open_run
 from gridloop.scenarios.start import Plan
+from gridloop.simulators import profiles
 from gridloop.simulators.device import Sink, show
+from gridloop.simulators.events import PCC
 from gridloop.simulators.grid_series import grid_columns
-from gridloop.simulators.ports import Model
+from gridloop.simulators.meter import measured
+from gridloop.simulators.ports import Port
 from gridloop.simulators.recorder import Columns, Sampling, Stream
 
 SCHEMA = 1
@@ -37,18 +40,25 @@ class Recording:
         self._provenance = provenance()
         self._began = time.monotonic()
         (path / "series").mkdir(exist_ok=True)
-        units = tuple(unit for group in plan.groups for unit in group.ids)
         s_base_mva, signals = plan.case.network.s_base_mva, plan.scenario.record.signals
-        self._streams = {"Grid": self._stream("Grid", lambda rows: grid_columns(plan.case, units, rows, signals))}
+        self._streams = {
+            "Grid": self._stream("Grid", lambda rows: grid_columns(plan.case, plan.feeders, rows, signals))
+        }
+        given = tuple(unit for group in plan.groups if group.model is None for unit in group.ids)
         for group in plan.groups:
-            decode = unit_decoder(group.model, group.ids, s_base_mva)
-            self._streams[group.model.name] = self._stream(group.model.name, decode)
+            if group.model is not None:
+                decode = unit_decoder(group.model.outputs, group.model.records, group.ids, s_base_mva)
+            else:
+                decode = unit_decoder(profiles.OUTPUTS, profiles.RECORDS, given, s_base_mva)
+            self._streams[group.name] = self._stream(group.name, decode)
+        if plan.scenario.meters:
+            self._streams["Meter"] = self._stream("Meter", meter_decoder(plan), every=1)
 
-    def _stream(self, name: str, decode: Callable[[list[Any]], Columns]) -> Stream:
+    def _stream(self, name: str, decode: Callable[[list[Any]], Columns], every: int | None = None) -> Stream:
         scenario = self._plan.scenario
-        every = round((scenario.record.every_ms or scenario.step_ms) * 1e-3 / TIME_RESOLUTION)
-        events = frozenset(round(event.t_s / TIME_RESOLUTION) for event in self._plan.events)
-        watch = None if name == "Grid" else self._watch
+        every = every or round((scenario.record.every_ms or scenario.step_ms) * 1e-3 / TIME_RESOLUTION)
+        events = frozenset(round(t_s / TIME_RESOLUTION) for t_s in self._plan.event_times_s)
+        watch = self._watch if self._plan.groups and name == self._plan.groups[0].name else None
         sampling = Sampling(TIME_RESOLUTION, every, events)
         return Stream(self._path / "series", name, decode, sampling, time.monotonic, watch)
 
@@ -142,14 +152,26 @@ def add_metrics(result: Result, metrics: Mapping[str, Metric]) -> Result:
     return open_run(result.path)
 
 
-def unit_decoder(model: Model, ids: tuple[str, ...], s_base_mva: float) -> Callable[[list[Any]], Columns]:
+def meter_decoder(plan: Plan) -> Callable[[list[Any]], Columns]:
+    """A function that turns the meters' samples into columns `meter.attribute`."""
+    names = [f"{name}.{measured(attr)}" for name, meter in plan.scenario.meters.items() for attr in meter.attr]
+
+    def decode(rows: list[Any]) -> Columns:
+        return dict(zip(names, np.stack(rows, axis=1), strict=True))
+
+    return decode
+
+
+def unit_decoder(
+    outputs: tuple[Port, ...], records: tuple[str, ...], ids: tuple[str, ...], s_base_mva: float
+) -> Callable[[list[Any]], Columns]:
     """A function that turns recorded outputs of a group into columns `unit.attribute`."""
-    ports = {port.attr: port for port in model.outputs}
+    ports = {port.attr: port for port in outputs}
 
     def decode(rows: list[Any]) -> Columns:
         stacked = type(rows[0])(*(np.stack(field) for field in zip(*rows, strict=True)))
         columns: Columns = {}
-        for attribute in model.records:
+        for attribute in records:
             values = show(ports[attribute], stacked, s_base_mva)
             columns |= {f"{unit}.{attribute}": values[:, place] for place, unit in enumerate(ids)}
         return columns
@@ -176,12 +198,15 @@ def drawing(plan: Plan) -> dict[str, Any]:
             )
         ],
         "units": [
-            {"id": unit, "type": group.model.name.lower(), "bus": bus, "s_rated_kva": float(s), "q_set_kvar": float(q)}
+            {"id": unit, "type": group.name.lower(), "source": group.source, "bus": bus, "s_rated_kva": _number(rated),
+             "q_set_kvar": float(q)}
             for group in plan.groups
-            for unit, bus, s, q in zip(
-                group.ids, group.bus, group.params.s_rated_kva, group.params.q_set_kvar, strict=True
+            for unit, bus, rated, q in zip(
+                group.ids, group.bus, group.rated_kva,
+                np.broadcast_to(getattr(group.params, "q_set_kvar", 0.0), len(group.ids)), strict=True,
             )
         ],
+        "pcc": [] if plan.case.pcc is None else [{"id": PCC, "type": PCC, "bus": plan.case.pcc.bus}],
         "loads": [
             {"id": name, "bus": first_name[row], "p_kw": float(p * kw)}
             for name, row, p in zip(
@@ -200,6 +225,7 @@ def kinds(plan: Plan) -> dict[str, str]:
     network = plan.case.network
     named = [(network.bus_names, "bus"), (network.branch_names, "branch"), (plan.case.load_names, "load")]
     named += [(group.ids, "unit") for group in plan.groups]
+    named += [(tuple(plan.scenario.meters), "meter"), (() if plan.case.pcc is None else (PCC,), "pcc")]
     return {"grid": "grid"} | {name: kind for names, kind in named for name in names}
 
 

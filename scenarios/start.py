@@ -1,37 +1,73 @@
 """From a scenario to numbers: the network, the units' groups and the operating point at which nothing moves."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from gridloop.scenarios.problems import Path, Problem, did_you_mean
-from gridloop.scenarios.schema import LoadEvent, Scenario, Unit, model_of
-from gridloop.simulators.case import Case
-from gridloop.simulators.events import Event
-from gridloop.simulators.models.loads import Loads, power
-from gridloop.simulators.models.loads import demand as demand_of
-from gridloop.simulators.models.network import Complex, Mask, Network, Real, admittance_matrix, islands
-from gridloop.simulators.models.nodal import Sources, VoltageCollapse, reduce
-from gridloop.simulators.models.powerflow import PowerFlowError, Targets, power_flow
-from gridloop.simulators.models.steady import Droop, droop_equilibrium, stiffness_per_s
+from gridloop.scenarios.event_parts import FaultEvent, LineEvent, LoadEvent, SetEvent, UnitEvent
+from gridloop.scenarios.operating_point import OperatingPoint, Placed, droop_start, power_flow_start, stiffness
+from gridloop.scenarios.placement import meter_problems, placement_problems
+from gridloop.scenarios.problems import Problem
+from gridloop.scenarios.profile_files import read_profiles
+from gridloop.scenarios.relations import set_targets
+from gridloop.scenarios.schema import Scenario
+from gridloop.scenarios.unit_parts import Reference, Unit
+from gridloop.simulators.case import Case, Pcc, Stage, Synchrocheck
+from gridloop.simulators.events import PCC, Event
+from gridloop.simulators.models.network import Complex, Network, Real
+from gridloop.simulators.models.powerflow import PowerFlowError
+from gridloop.simulators.models.solve import VoltageCollapse
+from gridloop.simulators.net_case import LoadLaw, net_loads, rebased
 from gridloop.simulators.pandapower_net import ImportedNet, import_net, load_net
 from gridloop.simulators.ports import Model
+from gridloop.simulators.profile_table import Profile
+from gridloop.simulators.protection import synchrocheck_for
 
 LONGEST_H_LAMBDA = 0.5  # macro step times stiffness up to which the coupling is accurate
 
 
 @dataclass(frozen=True)
-class Group:
-    """All units of one model: rows of the same arrays."""
+class Course:
+    """Given power of n units: rows (m,) of time and (m, n) of power into the bus."""
 
-    model: Model
+    times_s: Real
+    p_gen_mw: Real
+    q_gen_mvar: Real
+
+
+@dataclass(frozen=True)
+class Group:
+    """Units that are rows of the same arrays: all of one model, or those that share the times of a profile."""
+
+    name: str  # of the simulator
+    model: Model | None  # None: the power is given by `course`
     ids: tuple[str, ...]
     bus: tuple[str, ...]
     z_pu: Complex  # system base
+    i_max_pu: Real
+    weight: Real  # in the frequency of the island
+    rated_kva: Real  # nan = none
     params: Any
+    course: Course | None
     s_start_pu: Complex
-    emf_start_pu: Complex
+    emf_start_pu: Complex  # the bus voltage of units that inject power
+
+    @property
+    def source(self) -> str:
+        """'emf' or 'power'."""
+        return "power" if self.model is None else self.model.source
+
+
+@dataclass(frozen=True)
+class Change:
+    """A set-point that changes at `t_s`: the key of a unit's parameter and its new value in the file's unit."""
+
+    t_s: float
+    unit: str
+    key: str
+    value: float
 
 
 @dataclass(frozen=True)
@@ -42,66 +78,74 @@ class Plan:
     case: Case
     groups: tuple[Group, ...]
     events: tuple[Event, ...]
+    changes: tuple[Change, ...]
     f_start_hz: float
     h_lambda: float
     position: Real  # (bus names, 2) for drawings
     branch_kinds: tuple[str, ...]
+
+    @property
+    def event_times_s(self) -> list[float]:
+        """When something happens."""
+        return sorted({event.t_s for event in self.events} | {change.t_s for change in self.changes})
+
+    @property
+    def feeders(self) -> tuple[str, ...]:
+        """Everything that feeds the network, in the grid's order: EMFs, the pcc, injections."""
+        emf, power = ([i for g in self.groups if g.source == kind for i in g.ids] for kind in ("emf", "power"))
+        return (*emf, *([] if self.case.pcc is None else [PCC]), *power)
 
 
 def plan(scenario: Scenario) -> Plan:
     """Import the network, place the units and solve the start.
 
     Raises:
-        ScenarioError: the network, a bus or a line does not exist, a generator bus has no unit, the start has
-            no solution.
+        ScenarioError: the network, a bus or a line does not exist, a generator bus has no unit, a profile cannot be
+            read, the start has no solution.
     """
     net = _import(scenario)
-    units = list(scenario.units.items())
-    rows = _place(scenario, net, units)
-    loads, load_names, load_of_bus = _loads(scenario, net)
+    problems = placement_problems(scenario, net)
+    if problems:
+        raise scenario.error(*problems)
+    network, law = net.network, scenario.grid.loads
+    touched = [network.row_of_bus(e.bus) for e in scenario.events if isinstance(e, LoadEvent)]
+    loads, load_names = net_loads(net, LoadLaw(law.zip_p, law.zip_q, law.k_pf, law.k_qf, law.v0_pu), touched)
+    problems = meter_problems(scenario, network, load_names)
+    if problems:
+        raise scenario.error(*problems)
+    units = _Units(scenario, network, read_profiles(scenario), net.generators.bus.tolist())
+    placed, pcc = units.placed(), _pcc(scenario, network)
     try:
-        start = (_power_flow_start if scenario.start == "power_flow" else _droop_start)(scenario, net, loads, rows)
+        if scenario.start == "power_flow":
+            start = power_flow_start(network, loads, net.generators, placed, pcc, law.v0_pu)
+        else:
+            start = droop_start(network, loads, placed, pcc)
     except (PowerFlowError, VoltageCollapse, ArithmeticError) as error:
-        raise scenario.error(Problem(("start",), f"{scenario.start}: {_explain(error, net.network)}")) from error
-    v0 = scenario.grid.loads.v0_pu
-    if v0 is None and scenario.start == "power_flow":
-        loads = loads._replace(v0_pu=np.abs(start.v_bus[loads.bus]))
-    case = Case(net.network, loads, load_names, load_of_bus, start.v_bus, start.s_bus)
-    groups = _groups(scenario, net.network, units, start)
-    emf = np.concatenate([group.emf_start_pu for group in groups])
-    stiffness = _stiffness(net.network, loads, groups, emf)
-    events = tuple(_event(event) for event in scenario.events)
+        raise scenario.error(Problem(("start",), f"{scenario.start}: {_explain(error, network)}")) from error
+    if law.v0_pu is None and scenario.start == "power_flow":
+        level = np.abs(start.v_bus[loads.bus])
+        loads = loads._replace(v0_pu=np.where(level > 0, level, 1.0))
+    changeable = {int(row): i for i, row in enumerate(loads.bus) if load_names[i].startswith("load")}
+    case = Case(
+        network, loads, load_names, changeable, start.v_bus, start.s_bus, pcc, _stages(scenario, network, changeable),
+        law.bus_filter_ms * 1e-3 if law.frequency == "bus" else None,
+    )  # fmt: skip
+    h_lambda = stiffness(network, loads, placed, pcc, start) * scenario.step_ms * 1e-3
     return Plan(
-        scenario, case, groups, events, start.f_hz, stiffness * scenario.step_ms * 1e-3,
+        scenario, case, units.groups(start), _events(scenario), _changes(scenario), start.f_hz, h_lambda,
         net.position, net.branch_kinds,
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Start:
-    """Operating point: per unit in the scenario's order, per bus, and the frequency."""
-
-    s_pu: Complex
-    emf_pu: Complex
-    v_bus: Complex
-    s_bus: Complex
-    f_hz: float
-
-
 def _import(scenario: Scenario) -> ImportedNet:
-    grid = scenario.grid
+    grid, base = scenario.grid, scenario.grid.base
     try:
-        raw = load_net(grid.net, scenario.folder)
+        raw = load_net(grid.net, scenario.folder_of("grid", "net"))
         net = import_net(raw, next(iter(scenario.units.values())).bus)
     except ValueError as error:
         raise scenario.error(Problem(("grid", "net"), str(error))) from error
-    network = net.network
-    if grid.base is not None:
-        ratio = 1.0 if grid.base.v_kv is None else grid.base.v_kv / network.v_base_kv.max()
-        network = replace(network, s_base_mva=grid.base.s_mva, v_base_kv=network.v_base_kv * ratio)
-    if grid.f_nom_hz is not None:
-        network = replace(network, f_nom_hz=grid.f_nom_hz)
-    return replace(net, network=network)
+    s_mva, v_kv = (None, None) if base is None else (base.s_mva, base.v_kv)
+    return rebased(net, s_mva, v_kv, grid.f_nom_hz)
 
 
 def _explain(error: Exception, network: Network) -> str:
@@ -111,217 +155,195 @@ def _explain(error: Exception, network: Network) -> str:
     return str(error)
 
 
-def _place(scenario: Scenario, net: ImportedNet, units: list[tuple[str, Unit]]) -> list[int]:
-    """Row of every unit's bus; collects everything that does not fit between file and network."""
-    network, problems, rows = net.network, list[Problem](), list[int]()
+def _pcc(scenario: Scenario, network: Network) -> Pcc | None:
+    given = scenario.pcc
+    if given is None:
+        return None
+    total_kva = sum(unit.parameters.get("s_rated_kva", 0.0) for unit in scenario.units.values())
+    sync = synchrocheck_for(total_kva) if given.sync is None else Synchrocheck(**dict(given.sync))
+    f_hz = network.f_nom_hz if given.f_hz is None else given.f_hz
+    z = complex(given.r_pu, given.x_pu)
+    return Pcc(given.bus, z, given.v_pu, float(np.radians(given.angle_deg)), f_hz, given.closed, sync)
 
-    def find(path: Path, look: Any, name: str, known: tuple[str, ...]) -> int:
-        try:
-            return int(look(name))
-        except ValueError:
-            what = "line" if look == network.row_of_branch else "bus"
-            problems.append(Problem(path, f"{scenario.grid.net} has no {what} {name!r}{did_you_mean(name, known)}"))
-            return -1
 
-    taken = {"grid", *network.bus_names, *network.branch_names}
-    taken |= {f"{kind}{bus}" for bus in network.bus_names for kind in ("load", "fixed")}
-    for name, unit in units:
-        rows.append(find(("units", name, "bus"), network.row_of_bus, unit.bus, network.bus_names))
-        if name in taken:
-            problems.append(Problem(("units", name), f"{name!r} is the name of a bus, line or load already"))
-    for i, event in enumerate(scenario.events):
+def _stages(scenario: Scenario, network: Network, load_of_bus: dict[int, int]) -> tuple[Stage, ...]:
+    stages = []
+    for stage in scenario.load_shedding:
+        rows = list(load_of_bus) if stage.buses is None else [network.row_of_bus(bus) for bus in stage.buses]
+        loads = tuple(load_of_bus[row] for row in dict.fromkeys(rows) if row in load_of_bus)
+        stages.append(Stage(stage.below_hz, stage.delay_ms * 1e-3, stage.share_percent / 100, loads))
+    return tuple(stages)
+
+
+class _Units:
+    """The units of a scenario with their models, in the order of the file."""
+
+    def __init__(
+        self, scenario: Scenario, network: Network, profiles: dict[str, Profile], generator_rows: Iterable[int]
+    ) -> None:
+        self._scenario, self._network, self._profiles = scenario, network, profiles
+        self._names, self._units = list(scenario.units), list(scenario.units.values())
+        self._models = [scenario.model_of(name) for name in self._names]
+        self._rows = np.array([network.row_of_bus(unit.bus) for unit in self._units], np.intp)
+        self._kw = 1e-3 / network.s_base_mva
+        self._courses = {
+            name: self._course(unit)
+            for name, unit, model in zip(self._names, self._units, self._models, strict=True) if model is None
+        }  # fmt: skip
+        self._at_generator = np.isin(self._rows, list(generator_rows))
+
+    def _course(self, unit: Unit) -> Course:
+        """Given power of one unit at the times of its profile; (m, 1)."""
+        given = unit.given_power
+        used = [what.profile for what, _ in (given.p, given.q) if isinstance(what, Reference)]
+        times_s = self._profiles[used[0]].times_s if used else np.zeros(1)
+        if len(used) == 2 and used[0] != used[1]:
+            times_s = np.union1d(times_s, self._profiles[used[1]].times_s)
+
+        def values(what: float | Reference, factor: float) -> Real:
+            if not isinstance(what, Reference):
+                return np.full((len(times_s), 1), what * 1e-3 * factor)
+            profile = self._profiles[what.profile]
+            return factor * np.interp(times_s, profile.times_s, profile.values[what.column])[:, None]
+
+        return Course(times_s, values(*given.p), values(*given.q))
+
+    def placed(self) -> Placed:
+        """Where the units stand and what they are to do."""
+        units, network = self._units, self._network
+        is_given = np.array([model is None for model in self._models])
+        is_emf = np.array([model is not None and model.source == "emf" for model in self._models])
+
+        def column(key: str, factor: float) -> Real:
+            return np.array([unit.parameters.get(key, np.nan) for unit in units], float) * factor
+
+        p, q = column("p_set_kw", self._kw), column("q_set_kvar", self._kw)
+        for place in np.flatnonzero(is_given):
+            course = self._courses[self._names[place]]
+            p[place], q[place] = (
+                np.interp(0.0, course.times_s, power[:, 0]) / network.s_base_mva
+                for power in (course.p_gen_mw, course.q_gen_mvar)
+            )
+        # a following unit takes a generator's dispatch and voltage as long as the file gives it no reactive power
+        is_fixed = ~is_emf & (~np.isnan(q) | ~self._at_generator)
+        droop_m, droop_n = self._per_unit("droop_p_rad_per_s_pu"), self._per_unit("droop_q_pu")
+        return Placed(
+            self._rows, is_emf, is_given, is_fixed, self._impedances(), self._current_limits(),
+            np.nan_to_num(self._ratings()), p, q, column("v_set_pu", 1.0), droop_m, droop_n,
+        )  # fmt: skip
+
+    def _ratings(self) -> Real:
+        return np.array([unit.parameters.get("s_rated_kva", np.nan) for unit in self._units], float)
+
+    def _impedances(self) -> Complex:
+        """Source impedances on the system base from those on the units' own ratings."""
+        own: Complex = np.array([complex(*(unit.z_pu or (0.0, 0.0))) for unit in self._units], complex)
+        z: Complex = own * self._network.s_base_mva * 1e3 / np.nan_to_num(self._ratings(), nan=1.0)
+        return z
+
+    def _current_limits(self) -> Real:
+        """Largest currents on the system base, inf = no limit."""
+        percent = np.array([
+            np.inf if model is None else unit.parameters.get("i_max_percent", _default(model, "i_max_percent"))
+            for unit, model in zip(self._units, self._models, strict=True)
+        ])  # fmt: skip
+        limits: Real = np.where(np.isfinite(percent), percent / 100 * self._ratings() * self._kw, np.inf)
+        return limits
+
+    def _per_unit(self, name: str) -> Real:
+        """A figure of the models that know it, 0 of the others."""
+        values = np.zeros(len(self._units))
+        for places, params in self._by_model():
+            values[places] = getattr(params, name, 0.0)
+        return values
+
+    def _by_model(self) -> list[tuple[list[int], Any]]:
+        """Places of the units of each model, and their parameters."""
+        found = []
+        for model in dict.fromkeys(known for known in self._models if known is not None):
+            places = [i for i, other in enumerate(self._models) if other is model]
+            found.append((places, self._params(model, places)))
+        return found
+
+    def _params(self, model: Model, places: list[int]) -> Any:
+        """Parameters of units of one model as columns."""
+        optional = {field.name: field.default for field in fields(model.params)}
+        given = [self._units[i].parameters for i in places]
+        names = list(dict.fromkeys(key for each in given for key in each))
+        columns = {name: [each.get(name, optional[name]) for each in given] for name in names}
+        return model.params(**columns, s_base_mva=self._network.s_base_mva, f_nom_hz=self._network.f_nom_hz)
+
+    def groups(self, start: OperatingPoint) -> tuple[Group, ...]:
+        """The units in groups; at a power-flow start its result becomes the set-points of those with a model."""
+        found = []
+        for places, params in self._by_model():
+            model = self._models[places[0]]
+            if self._scenario.start == "power_flow":
+                settled = _settled(params, start.s_pu[places], start.emf_pu[places], self._kw)
+            else:
+                settled = params
+            droop = getattr(settled, "droop_p_rad_per_s_pu", None)
+            weight = self._ratings()[places] if droop is None else 1 / droop
+            found.append(self._group(places, model.name, model, settled, None, weight, start))
+        alike: dict[tuple[float, ...], list[int]] = {}
+        for place, name in enumerate(self._names):
+            if name in self._courses:
+                alike.setdefault(tuple(self._courses[name].times_s), []).append(place)
+        for places in alike.values():
+            courses = [self._courses[self._names[place]] for place in places]
+            course = Course(
+                courses[0].times_s, np.hstack([c.p_gen_mw for c in courses]), np.hstack([c.q_gen_mvar for c in courses])
+            )
+            found.append(self._group(places, "Profile", None, None, course, np.zeros(len(places)), start))
+        return tuple(found)
+
+    def _group(
+        self, places: list[int], name: str, model: Model | None, params: Any, course: Course | None, weight: Real,
+        start: OperatingPoint,
+    ) -> Group:  # fmt: skip
+        return Group(
+            name, model, tuple(self._names[i] for i in places), tuple(self._units[i].bus for i in places),
+            self._impedances()[places], self._current_limits()[places], weight, self._ratings()[places], params,
+            course, start.s_pu[places], start.emf_pu[places],
+        )  # fmt: skip
+
+
+def _default(model: Model, name: str) -> Any:
+    """Default of a model's parameter; inf where it has none of that name."""
+    return next((field.default for field in fields(model.params) if field.name == name), np.inf)
+
+
+def _settled(params: Any, s_pu: Complex, phasor_pu: Complex, kw: float) -> Any:
+    """Parameters whose set-points are those of the start."""
+    values = {"p_set_kw": s_pu.real / kw, "q_set_kvar": s_pu.imag / kw, "v_set_pu": np.abs(phasor_pu)}
+    known = {field.name for field in fields(params)}
+    return replace(params, **{name: value for name, value in values.items() if name in known})
+
+
+def _events(scenario: Scenario) -> tuple[Event, ...]:
+    """What happens in the grid; the end of a fault is an event too."""
+    found = []
+    for event in scenario.events:
+        if isinstance(event, SetEvent):
+            continue
         if isinstance(event, LoadEvent):
-            find(("events", i, "bus"), network.row_of_bus, event.bus, network.bus_names)
-        elif not hasattr(event, "unit"):
-            find(("events", i, "line"), network.row_of_branch, event.line, network.branch_names)
-    for row, kind in zip(net.generators.bus, net.generators.kind, strict=True):
-        if row not in rows:
-            name, article = _bus_name(network, int(row)), "an" if kind == "ext_grid" else "a"
-            problems.append(Problem(
-                ("units",), f"bus {name!r} has {article} {kind} in {scenario.grid.net} but no unit; "
-                "add a unit there or take the generator out of the net",
-            ))  # fmt: skip
-    ideal = [row for row, (_, unit) in zip(rows, units, strict=True) if unit.z_pu in (None, (0.0, 0.0))]
-    for (name, unit), row in zip(units, rows, strict=True):
-        if row >= 0 and ideal.count(row) > 1 and unit.z_pu in (None, (0.0, 0.0)):
-            problems.append(Problem(("units", name), f"two ideal sources at bus {unit.bus}: give this one a z_pu"))
-    if problems:
-        raise scenario.error(*problems)
-    return rows
+            found.append(Event(event.t_s, event.do, event.bus, event.p_kw, event.q_kvar))
+        elif isinstance(event, FaultEvent):
+            found.append(Event(event.t_s, "fault", event.bus, r_pu=event.r_pu, x_pu=event.x_pu))
+            if event.for_s is not None:
+                end_s = round(event.t_s + event.for_s, 9)
+                found.append(Event(end_s, "fault_clear", event.bus, r_pu=event.r_pu, x_pu=event.x_pu))
+        elif isinstance(event, LineEvent | UnitEvent):
+            found.append(Event(event.t_s, event.do, getattr(event, "line", None) or event.unit))  # type: ignore[union-attr]
+        else:
+            found.append(Event(event.t_s, event.do, PCC, sync=getattr(event, "sync", True)))
+    return tuple(found)
 
 
-def _bus_name(network: Network, row: int) -> str:
-    return network.bus_names[int(np.flatnonzero(network.bus_row == row)[0])]
-
-
-def _loads(scenario: Scenario, net: ImportedNet) -> tuple[Loads, tuple[str, ...], dict[int, int]]:
-    """Loads of the net, an empty one at each bus that an event loads, and the net's static generators."""
-    given, law, network = net.loads, scenario.grid.loads, net.network
-    touched = [network.row_of_bus(e.bus) for e in scenario.events if isinstance(e, LoadEvent)]
-    empty = sorted(set(touched) - set(given.bus.tolist()))
-    count, fixed = len(given.bus) + len(empty), len(given.fixed_bus)
-    constant_power = (0.0, 0.0, 1.0)
-
-    def shares(own: Real, wanted: tuple[float, float, float] | None) -> Real:
-        rows = own if wanted is None else np.tile(wanted, (len(own), 1))
-        rest = [wanted or constant_power] * len(empty) + [constant_power] * fixed
-        return np.concatenate((rows.reshape(-1, 3), np.array(rest, float).reshape(-1, 3)))
-
-    bus = np.concatenate((given.bus, np.array(empty, np.intp), given.fixed_bus))
-    s = np.concatenate((given.s_pu, np.zeros(len(empty)), given.fixed_pu))
-    varies = np.arange(count + fixed) < count
-    loads = Loads(
-        bus, s.real.copy(), s.imag.copy(), np.full(len(bus), law.v0_pu or 1.0),
-        shares(given.zip_p, law.zip_p), shares(given.zip_q, law.zip_q),
-        np.where(varies, law.k_pf, 0.0), np.where(varies, law.k_qf, 0.0),
+def _changes(scenario: Scenario) -> tuple[Change, ...]:
+    """Set-points that change."""
+    return tuple(
+        Change(event.t_s, unit, event.path.rpartition(".")[2], event.value)
+        for event in scenario.events if isinstance(event, SetEvent)
+        for unit in set_targets(scenario, event)
     )  # fmt: skip
-    names = [f"load{_bus_name(network, row)}" for row in bus[:count]]
-    names += [f"fixed{_bus_name(network, row)}" for row in bus[count:]]
-    return loads, tuple(names), {int(row): place for place, row in enumerate(bus[:count])}
-
-
-def _power_flow_start(scenario: Scenario, net: ImportedNet, loads: Loads, rows: list[int]) -> _Start:
-    """The net's own power flow with the units in its generators' place."""
-    network, generators, units = net.network, net.generators, list(scenario.units.values())
-    p, v = np.zeros(network.n_bus), np.ones(network.n_bus, complex)
-    reference = np.zeros(network.n_bus, bool)
-    p[generators.bus], v[generators.bus] = generators.p_pu, generators.v_pu
-    reference[generators.bus] = generators.reference
-    for row, unit in zip(rows, units, strict=True):
-        given = unit.parameters
-        if "p_set_kw" in given:
-            p[row] = sum(
-                other.parameters.get("p_set_kw", 0.0)
-                for other_row, other in zip(rows, units, strict=True) if other_row == row
-            ) * 1e-3 / network.s_base_mva  # fmt: skip
-        if "v_set_pu" in given:
-            v[row] *= given["v_set_pu"] / abs(v[row])
-    rating = np.zeros(network.n_bus)
-    np.add.at(rating, rows, [unit.parameters["s_rated_kva"] for unit in units])
-    dispatch = _Dispatch(p, v, reference, rating)
-    v_bus = _solve_power_flow(network, loads, rows, dispatch, scenario.grid.loads.v0_pu)
-    s_bus = v_bus * (admittance_matrix(network, network.closed) @ v_bus).conj()
-    np.add.at(s_bus, loads.bus, _load_power(loads, v_bus, scenario.grid.loads.v0_pu))
-    weight = np.array([unit.parameters["s_rated_kva"] for unit in units]) / rating[rows]
-    s_unit = s_bus[rows] * weight
-    emf = v_bus[rows] + _impedances(network, units) * (s_unit / v_bus[rows]).conj()
-    s_bus[np.setdiff1d(np.arange(network.n_bus), rows)] = 0
-    return _Start(s_unit, emf, v_bus, s_bus, network.f_nom_hz)
-
-
-def _load_power(loads: Loads, v_bus: Complex, v0: float | None) -> Complex:
-    """Power of every load; without a nominal voltage of their own they draw P0, Q0 at the start's voltages."""
-    return power(demand_of(loads), v_bus[loads.bus]) if v0 is not None else loads.p0_pu + 1j * loads.q0_pu
-
-
-@dataclass(frozen=True)
-class _Dispatch:
-    """What the units at each bus are to do: power, voltage, who is the reference, and what they are rated."""
-
-    p_pu: Real
-    v_pu: Complex
-    reference: Mask
-    rated_kva: Real
-
-
-def _solve_power_flow(
-    network: Network, loads: Loads, rows: list[int], dispatch: _Dispatch, v0: float | None
-) -> Complex:
-    """Bus voltages, 0 in islands without a unit; the largest unit is the reference where the net names none."""
-    label = islands(network, network.closed)
-    result = np.zeros(network.n_bus, complex)
-    p, v, reference = dispatch.p_pu, dispatch.v_pu, dispatch.reference.copy()
-    for island in sorted(set(label[rows].tolist())):
-        inside = np.flatnonzero(label == island)
-        if not reference[inside].any():
-            reference[inside[dispatch.rated_kva[inside].argmax()]] = True
-        y = admittance_matrix(network, network.closed)[inside][:, inside]
-        place = {bus: i for i, bus in enumerate(inside.tolist())}
-        mine = [i for i, bus in enumerate(loads.bus.tolist()) if bus in place]
-        at = [place[loads.bus[i]] for i in mine]
-        own = loads.at(np.array(mine, np.intp))._replace(bus=np.array(at, np.intp))
-        held = [place[row] for row in sorted(set(rows)) if row in place and not reference[row]]
-        voltage, change = v[inside], 1.0
-        for _ in range(60):  # loads with a voltage law of their own draw what the last pass's voltages ask for
-            s = p[inside].astype(complex)
-            np.subtract.at(s, at, _load_power(own, voltage, v0))
-            targets = Targets(s, v[inside], np.flatnonzero(reference[inside]), np.array(held, np.intp))
-            try:
-                before, voltage = voltage, power_flow(y, targets)
-            except PowerFlowError as error:
-                raise PowerFlowError(int(inside[error.bus]), error.mismatch_pu) from error
-            change = float(np.abs(voltage - before).max())
-            if v0 is None or change < 1e-13:
-                break
-        result[inside] = voltage
-    return result
-
-
-def _impedances(network: Network, units: list[Unit]) -> Complex:
-    """Source impedances on the system base from those on the units' own ratings."""
-    own = np.array([complex(*(unit.z_pu or (0.0, 0.0))) for unit in units])
-    ratings = np.array([unit.parameters["s_rated_kva"] for unit in units])
-    z: Complex = own * network.s_base_mva * 1e3 / ratings
-    return z
-
-
-def _droop_start(scenario: Scenario, net: ImportedNet, loads: Loads, rows: list[int]) -> _Start:
-    """The settled state on the droop lines of the units' own set-points."""
-    network, units = net.network, list(scenario.units.values())
-    sources = Sources(np.array(rows, np.intp), _impedances(network, units), np.ones(len(units), bool))
-    reduction = reduce(network, network.closed, sources, loads.bus)
-    params = _params(network, units)
-    droop = Droop(
-        params.droop_p_rad_per_s_pu, params.droop_q_pu, params.p_set_kw * params.kw_to_pu,
-        params.q_set_kvar * params.kw_to_pu, params.v_set_pu,
-    )  # fmt: skip
-    settled = droop_equilibrium(reduction, loads, droop, network.f_nom_hz)
-    if settled.solution.collapsed:
-        raise ArithmeticError("the settled state is a voltage collapse: too much load for these units and lines")
-    x = settled.solution.x
-    v_bus = reduction.to_bus @ x
-    s_bus = np.zeros(network.n_bus, complex)
-    np.add.at(s_bus, rows, settled.solution.s_source)
-    f_hz = network.f_nom_hz + settled.slip_rad_per_s / (2 * np.pi)
-    return _Start(settled.solution.s_source, settled.emf_pu, v_bus, s_bus, f_hz)
-
-
-def _params(network: Network, units: list[Unit]) -> Any:
-    """Parameters of units of one type as columns."""
-    params = model_of(units[0].type).params
-    optional = {field.name: field.default for field in fields(params)}
-    names = list(dict.fromkeys(key for unit in units for key in unit.parameters))
-    columns = {name: [unit.parameters.get(name, optional[name]) for unit in units] for name in names}
-    return params(**columns, s_base_mva=network.s_base_mva, f_nom_hz=network.f_nom_hz)
-
-
-def _groups(scenario: Scenario, network: Network, units: list[tuple[str, Unit]], start: _Start) -> tuple[Group, ...]:
-    """Units by type, in the order of the file; at a power-flow start its result becomes their set-points."""
-    groups = []
-    for kind in dict.fromkeys(unit.type for _, unit in units):
-        places = [i for i, (_, unit) in enumerate(units) if unit.type == kind]
-        members = [units[i][1] for i in places]
-        s, emf = start.s_pu[places], start.emf_pu[places]
-        params = _params(network, members)
-        if scenario.start == "power_flow":
-            kw = 1 / params.kw_to_pu
-            params = replace(params, p_set_kw=s.real * kw, q_set_kvar=s.imag * kw, v_set_pu=np.abs(emf))
-        groups.append(Group(
-            model_of(kind), tuple(units[i][0] for i in places), tuple(unit.bus for unit in members),
-            _impedances(network, members), params, s, emf,
-        ))  # fmt: skip
-    return tuple(groups)
-
-
-def _stiffness(network: Network, loads: Loads, groups: tuple[Group, ...], emf: Complex) -> float:
-    rows = np.array([network.row_of_bus(bus) for group in groups for bus in group.bus], np.intp)
-    z = np.concatenate([group.z_pu for group in groups])
-    reduction = reduce(network, network.closed, Sources(rows, z, np.ones(len(rows), bool)), loads.bus)
-    m = np.concatenate([group.params.droop_p_rad_per_s_pu for group in groups])
-    return stiffness_per_s(reduction, loads, emf, m)
-
-
-def _event(event: Any) -> Event:
-    if isinstance(event, LoadEvent):
-        return Event(event.t_s, event.do, event.bus, event.p_kw, event.q_kvar)
-    return Event(event.t_s, event.do, getattr(event, "line", None) or event.unit)

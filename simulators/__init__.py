@@ -1,1 +1,15 @@
-"""The mosaik simulators: each wraps pure models and derives its META from their ports."""
+"""The mosaik simulators: each wraps pure models and derives its META from their ports.
+
+`SIM_CONFIG` starts them in a mosaik scenario of your own; `python -m gridloop.simulators --help` in other processes.
+"""
+
+from typing import Any
+
+SIM_CONFIG: dict[str, Any] = {
+    "Grid": {"python": "gridloop.simulators.standalone:Grid"},
+    "Inverter": {"python": "gridloop.simulators.standalone:Inverter"},
+    "Following": {"python": "gridloop.simulators.standalone:Following"},
+    "Profile": {"python": "gridloop.simulators.profiles:ProfileSimulator"},
+    "Meter": {"python": "gridloop.simulators.meter:MeterSimulator"},
+    "Recorder": {"python": "gridloop.simulators.tap:Recorder"},
+}

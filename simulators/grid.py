@@ -1,39 +1,31 @@
-"""The mosaik wrapper of the network: terminals for units, events, one solve a step.
+"""The mosaik wrapper of the network: terminals for units, events, relays, one solve a step.
 
 Entities:
     Grid        the network itself, with a Bus, Branch or Load child for everything that has a name.
-    Terminals   one for each group of units: arrays, EMF in, power, voltage and the applied EMF out.
+    Terminals   one for each group of units: arrays; EMF, or injected P and Q, in; power, voltage and the applied
+                EMF out. Each unit has a Unit child of its own name, which shows its power and bus voltage.
     Terminal    one unit of its own, in scalars that survive JSON.
     View        a Terminal that replaces one row of a group while its `active` is not 0.
 
-`step(t)` takes the EMFs of time t, applies the events of t, solves, and shows the state just after them.
+`step(t)` takes what the units give at t, applies the events of t, solves, and shows the state just after them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import mosaik_api_v3
 import numpy as np
 
-from gridloop.simulators import events as grid_events
 from gridloop.simulators.case import Case
-from gridloop.simulators.device import E_USED, EVENTS, Sink, only_value, refuse_unknown
-from gridloop.simulators.events import Event, Switching
+from gridloop.simulators.device import E_USED, EVENTS, Sink, refuse_unknown
+from gridloop.simulators.events import Event
 from gridloop.simulators.failure import SimulatorFailure
-from gridloop.simulators.grid_series import Epoch, Row
-from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, demand
-from gridloop.simulators.models.network import Complex
-from gridloop.simulators.models.nodal import (
-    Observation,
-    Solution,
-    Sources,
-    VoltageCollapse,
-    loading_percent,
-    observe,
-    reduce,
-    solve,
-)
+from gridloop.simulators.grid_series import Row
+from gridloop.simulators.models.network import Complex, Mask
+from gridloop.simulators.models.nodal import Observation, loading_percent, observe
+from gridloop.simulators.models.solve import Solution, VoltageCollapse
+from gridloop.simulators.operation import Operation
+from gridloop.simulators.terminals import Board, Slot
 from gridloop.simulators.ticks import Ticks
 
 SCALAR_OUT = ["P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]", E_USED, "Va_used[deg]", EVENTS]
@@ -43,17 +35,18 @@ META = {
     "models": {
         "Grid": {"public": True, "any_inputs": False, "params": [], "attrs": [EVENTS]},
         "Terminals": {
-            "public": True, "any_inputs": False, "params": ["units", "bus", "z", "weight"],
-            "attrs": ["EMF[pu]", "f[Hz]", "S[pu]", "V[pu]", E_USED, EVENTS],
+            "public": True, "any_inputs": False, "params": ["units", "bus", "source", "z", "i_max", "weight"],
+            "attrs": ["EMF[pu]", "P_gen[pu]", "Q_gen[pu]", "f[Hz]", "S[pu]", "V[pu]", E_USED, EVENTS],
         },
         "Terminal": {
-            "public": True, "any_inputs": False, "params": ["unit", "bus", "z", "weight"],
+            "public": True, "any_inputs": False, "params": ["unit", "bus", "source", "z", "i_max", "weight"],
             "attrs": ["E[pu]", "Va_emf[deg]", "f[Hz]", *SCALAR_OUT],
         },
         "View": {
-            "public": True, "any_inputs": False, "params": ["of", "row"],
+            "public": True, "any_inputs": False, "params": ["of", "row", "role"],
             "attrs": ["E[pu]", "Va_emf[deg]", "active[1]", *SCALAR_OUT],
         },
+        "Unit": {"public": False, "any_inputs": False, "params": [], "attrs": SCALAR_OUT[:4]},
         "Bus": {"public": False, "any_inputs": False, "params": [], "attrs": ["Vm[pu]", "Va[deg]"]},
         "Branch": {
             "public": False, "any_inputs": False, "params": [], "attrs": ["P_from[MW]", "Q_from[MVar]", "loading[%]"],
@@ -64,21 +57,11 @@ META = {
 }  # fmt: skip
 
 
-@dataclass
-class _Slot:
-    """Rows of one Terminals or Terminal entity, or the row that a View may replace."""
-
-    kind: str
-    units: tuple[str, ...]
-    rows: slice
-    emf: Any  # what came last
-
-
 class GridSimulator(mosaik_api_v3.Simulator):
     """The network with its loads; what stands at its terminals comes from other simulators.
 
     Args:
-        case: network, loads and their start.
+        case: network, loads, relays and their start.
         events: what happens, and when.
         sink: takes (time, Row) of every step, to record them.
         log: takes (t_s, kind, target, outcome) of everything that happened.
@@ -89,28 +72,18 @@ class GridSimulator(mosaik_api_v3.Simulator):
         log: Callable[[float, str, str, str], None] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(META)  # type: ignore[no-untyped-call]
-        self._case, self._sink, self._log = case, sink, log or (lambda *_: None)
-        self._pending = sorted(events, key=lambda event: event.t_s)
-        self._slots: dict[str, _Slot] = {}
-        self._views: dict[str, tuple[str, int]] = {}  # eid -> (group, row)
-        self._bus: list[int] = []
-        self._z: list[complex] = []
-        self._weight: list[float] = []
-        self._units: list[str] = []
-        self._sid, self._resolution, self._time = "", 1.0, 0
+        self._case, self._sink = case, sink
+        self._board = Board(case.network.row_of_bus, case.network.s_base_mva)
+        self._operation = Operation(case, events, self._board, log or (lambda *_: None))
+        self._event_times_s = [event.t_s for event in events]
+        self._unit: dict[str, tuple[Slot, int]] = {}  # name -> its terminal and offset there
+        self._sid, self._resolution = "", 1.0
         self._ticks: Ticks
-        self._state: Switching
-        self._epoch: Epoch
-        self._demand: Demand
-        self._solution: Solution | None = None
-        self._count = 0
-        self._emf: Complex
-        self._frequency_dependent = bool(case.loads.k_pf.any() or case.loads.k_qf.any())
 
     def init(self, sid: str, time_resolution: float = 1.0, **sim_params: Any) -> Any:
         """Set the macro step by `step_ms` (5); extra ticks come from the grid's own events."""
         self._sid, self._resolution = sid, time_resolution
-        self._ticks = Ticks(sim_params.pop("step_ms", 5.0), (event.t_s for event in self._pending), time_resolution)
+        self._ticks = Ticks(sim_params.pop("step_ms", 5.0), self._event_times_s, time_resolution)
         refuse_unknown("Grid", sim_params)
         return self.meta
 
@@ -120,9 +93,11 @@ class GridSimulator(mosaik_api_v3.Simulator):
         Model parameters:
             unit, units: name(s) under which power is recorded and events find the unit.
             bus: bus name (Terminal) or one for each unit (Terminals).
+            source: 'emf' for units that give an EMF, 'power' for those that give P and Q.
             z: source impedance on the system base [pu], complex or [r, x]; 0 is an ideal source.
-            weight: share of the unit in the frequency that the loads see (1/droop, or the rating).
-            of, row: the Terminals entity and the row that a View may replace.
+            i_max: largest current on the system base [pu]; absent or None: no limit.
+            weight: share of the unit in the frequency of its island (1/droop, or the rating).
+            of, row, role: the Terminals entity, the row that a View may replace, and by what ('emf', 'power').
 
         Raises:
             ValueError: unknown bus, more than one entity at a time.
@@ -132,30 +107,17 @@ class GridSimulator(mosaik_api_v3.Simulator):
         if model == "Grid":
             return [{"eid": "Grid", "type": "Grid", "rel": [], "children": self._children()}]
         if model == "View":
-            of, row = model_params["of"], int(model_params["row"])
-            if of not in self._slots or not 0 <= row < len(self._slots[of].units):
-                raise ValueError(f"View: there is no row {row} of {of!r}")
-            eid = f"View-{self._slots[of].units[row]}"
-            self._views[eid] = (of, row)
-            return [{"eid": eid, "type": "View", "rel": [of]}]
-        return [self._create_terminals(model, model_params)]
-
-    def _create_terminals(self, model: str, params: dict[str, Any]) -> dict[str, Any]:
-        many = model == "Terminals"
-        units = list(params["units"]) if many else [params["unit"]]
-        buses = params["bus"] if many else [params["bus"]]
-        z = params.get("z", [0] * len(units) if many else 0)
-        weights = params.get("weight", [1.0] * len(units) if many else 1.0)
-        first = len(self._units)
-        eid = f"{model}-{sum(slot.kind == model for slot in self._slots.values())}"
-        self._bus += [self._case.network.row_of_bus(str(bus)) for bus in buses]
-        self._z += [complex(*v) if isinstance(v, list | tuple) else complex(v) for v in (z if many else [z])]
-        self._weight += list(weights) if many else [weights]
-        self._units += units
-        slot = self._slots[eid] = _Slot(model, tuple(units), slice(first, len(self._units)), None)
-        _, _, emf = self._start(slot)
-        slot.emf = emf if many else complex(emf[0])
-        return {"eid": eid, "type": model, "rel": []}
+            return [{"eid": self._board.create_view(model_params), "type": "View", "rel": [model_params["of"]]}]
+        eid = self._board.create(model, model_params)
+        slot = self._board.slots[eid]
+        s, _, emf = self._start(slot)
+        start = emf if slot.source == "emf" else s
+        slot.value = start if slot.many else complex(start[0])
+        if not slot.many:
+            return [{"eid": eid, "type": model, "rel": []}]
+        self._unit |= {unit: (slot, offset) for offset, unit in enumerate(slot.units)}
+        children = [{"eid": unit, "type": "Unit", "rel": [eid]} for unit in slot.units]
+        return [{"eid": eid, "type": model, "rel": [], "children": children}]
 
     def _children(self) -> list[dict[str, Any]]:
         net = self._case.network
@@ -169,184 +131,125 @@ class GridSimulator(mosaik_api_v3.Simulator):
 
         A bus's generation is divided equally among the units that stand there.
         """
-        slot = self._slots[eid]
+        slot = self._board.slots[eid]
         s, v, emf = self._start(slot)
-        if slot.kind == "Terminals":
+        if slot.many:
             return {"S[pu]": s, "V[pu]": v, E_USED: emf, EVENTS: 0}
         return _scalars(s[0] * self._case.network.s_base_mva, v[0], emf[0], 0)
 
-    def _start(self, slot: _Slot) -> tuple[Complex, Complex, Complex]:
+    def _start(self, slot: Slot) -> tuple[Complex, Complex, Complex]:
         """Power, bus voltage and EMF of a terminal's rows at the net's power flow."""
-        buses = np.array(self._bus[slot.rows])
-        share = np.array([self._bus.count(bus) for bus in buses])
+        board = self._board
+        buses, everywhere = board.buses(slot), [*board.emf.bus, *board.power.bus]
+        share = np.array([everywhere.count(bus) for bus in buses])
         v, s = self._case.v_start[buses], self._case.s_start[buses] / share
-        return s, v, v + np.array(self._z[slot.rows]) * (s / v).conj()
+        z = np.array(board.emf.z[slot.rows]) if slot.source == "emf" else 0
+        return s, v, v + z * np.divide(s, v, out=np.zeros_like(s), where=v != 0).conj()
 
     def setup_done(self) -> None:
         """Reduce the network to the terminals that were created."""
-        names = grid_events.Names(self._case.network, self._case.load_of_bus, tuple(self._units))
-        for event in self._pending:
-            grid_events.check(event, names)
-        self._names = names
-        self._sources = Sources(
-            np.array(self._bus, np.intp), np.array(self._z, complex), np.ones(len(self._units), bool)
-        )
-        self._weights = np.array(self._weight, float)
-        self._state = Switching(self._case.network.closed, self._case.loads, self._sources.connected)
-        self._begin_epoch()
-
-    def _begin_epoch(self) -> None:
-        """Reduce anew after an event; report buses that lost their supply."""
-        state = self._state
-        before = self._epoch.net.dead_bus if self._solution is not None else None
-        net = reduce(
-            self._case.network, state.closed, self._sources._replace(connected=state.connected), state.loads.bus
-        )
-        self._epoch, self._solution = Epoch(net, state.loads), None
-        self._supplied = state.loads.at(net.supplied)
-        self._demand = demand(self._supplied)
-        if before is None:
-            before = np.zeros_like(net.dead_bus)
-        for rows, kind, outcome in (
-            (net.dead_bus & ~before, "de_energised", "no source left in this island"),
-            (before & ~net.dead_bus, "energised", "supplied again"),
-        ):
-            named = [n for n, r in zip(net.network.bus_names, net.network.bus_row, strict=True) if rows[r]]
-            if named:
-                self._log(self._seconds(self._time), kind, ", ".join(named), outcome)
+        self._operation.begin(self._resolution)
 
     def step(self, time: int, inputs: Any, max_advance: int) -> int:
         """Apply the events of `time`, solve, and return the next tick."""
-        self._time = time
+        operation = self._operation
+        t_s = round(time * self._resolution, 9)  # as a scenario would write it: 0.3, not 0.30000000000000004
         try:
-            emf = self._collect(inputs)
-            if self._pending and round(self._pending[0].t_s / self._resolution) <= time:
-                self._apply_events(time)
-            if self._frequency_dependent:
-                self._demand = demand(self._supplied, self._frequency_deviation(inputs))
-            was_low = self._solution is not None and self._solution.collapsed
-            solution = solve(self._epoch.net, self._demand, emf, self._solution)
+            solution = operation.advance(t_s, inputs)
         except VoltageCollapse as collapse:
-            bus = self._name_of_load(collapse.load)
-            self._log(self._seconds(time), "voltage_collapse", bus, str(collapse))
-            raise SimulatorFailure(self._sid, bus, self._seconds(time), collapse) from collapse
+            raise SimulatorFailure(self._sid, operation.name_of_bus(collapse.bus), t_s, collapse) from collapse
         except Exception as error:
-            raise SimulatorFailure(self._sid, "Grid", self._seconds(time), error) from error
-        if solution.collapsed != was_low:
-            self._report_low_voltage(time, solution)
-        self._solution, self._emf = solution, emf
+            raise SimulatorFailure(self._sid, "Grid", t_s, error) from error
         if self._sink is not None:
-            row = Row(self._epoch, solution.x, solution.turn, solution.s_source, solution.iterations)
+            row = Row(
+                operation.epoch, solution.x, solution.turn, solution.s_source, solution.iterations,
+                operation.unserved_pu,
+            )  # fmt: skip
             self._sink(time, row)
         return self._ticks.after(time)
 
-    def _collect(self, inputs: Any) -> Complex:
-        """EMFs of all rows, in the order of creation; a single untouched group passes as it is."""
-        for eid, slot in self._slots.items():
-            given = inputs.get(eid)
-            if not given:
-                continue
-            if slot.kind == "Terminals":
-                if "EMF[pu]" in given:
-                    slot.emf = _one(eid, "EMF[pu]", given)
-                    if len(slot.emf) != len(slot.units):
-                        raise ValueError(f"{eid}: EMF[pu] has {len(slot.emf)} rows, not {len(slot.units)}")
-            else:
-                slot.emf = _phasor(eid, given, slot.emf)
-        for eid, (of, row) in self._views.items():
-            given = inputs.get(eid)
-            if given and "active[1]" in given and _one(eid, "active[1]", given):
-                slot = self._slots[of]
-                slot.emf = np.array(slot.emf)
-                slot.emf[row] = _phasor(eid, given, slot.emf[row])
-        if len(self._slots) == 1:
-            (slot,) = self._slots.values()
-            return slot.emf if slot.kind == "Terminals" else np.array([slot.emf])
-        return np.concatenate([np.atleast_1d(slot.emf) for slot in self._slots.values()])
-
-    def _seconds(self, time: int) -> float:
-        """Simulated time in seconds, as a scenario would write it: 0.3, not 0.30000000000000004."""
-        return round(time * self._resolution, 9)
-
-    def _apply_events(self, time: int) -> None:
-        while self._pending and round(self._pending[0].t_s / self._resolution) <= time:
-            event = self._pending.pop(0)
-            self._state, outcome = grid_events.KINDS[event.kind](self._state, self._names, event)
-            self._log(event.t_s, event.kind, event.target, outcome)
-            self._count += 1
-        self._begin_epoch()
-
-    def _frequency_deviation(self, inputs: Any) -> float:
-        """Weighted mean deviation [pu] of the connected sources whose frequency is known."""
-        total = weight = 0.0
-        f_nom = self._case.network.f_nom_hz
-        for eid, slot in self._slots.items():
-            given = inputs.get(eid, {})
-            if "f[Hz]" in given:
-                share = self._weights[slot.rows] * self._state.connected[slot.rows]
-                total += float(share @ np.atleast_1d(_one(eid, "f[Hz]", given) - f_nom))
-                weight += float(share.sum())
-        return total / weight / f_nom if weight else 0.0
-
-    def _name_of_load(self, row: int) -> str:
-        net = self._case.network
-        return net.bus_names[int(np.flatnonzero(net.bus_row == self._state.loads.bus[row])[0])]
-
-    def _report_low_voltage(self, time: int, solution: Solution) -> None:
-        voltage = np.abs(solution.v_load)
-        worst = int(voltage.argmin()) if len(voltage) else 0
-        kind = "voltage_collapse" if solution.collapsed else "voltage_recovery"
-        words = "below" if solution.collapsed else "all loads above"
-        self._log(
-            self._seconds(time), kind, self._name_of_load(int(self._epoch.net.supplied[worst])),
-            f"{voltage[worst]:.3f} pu, {words} {V_RELIEF_PU:g} pu",
-        )  # fmt: skip
-
     def get_data(self, outputs: Any) -> Any:
         """State as of the last step: arrays of Terminals, scalars of everything else."""
-        solution = self._solution
+        solution = self._operation.solution
         assert solution is not None
         data: dict[str, dict[str, Any]] = {}
         seen: Observation | None = None
         for eid, attrs in outputs.items():
-            slot = self._slots.get(eid)
-            if slot is not None and slot.kind == "Terminals":
+            slot = self._board.slots.get(eid)
+            if slot is not None and slot.many:
                 data[eid] = {attr: self._show_rows(slot, attr, solution) for attr in attrs}
                 continue
-            if slot is not None or eid in self._views:
+            if slot is not None or eid in self._board.views or eid in self._unit:
                 shown = self._show_scalars(eid, solution)
             else:
-                seen = seen or observe(self._epoch.net, self._state.loads.bus, solution.x)
+                seen = seen or observe(self._operation.epoch.net, solution.x)
                 shown = self._show_child(eid, seen, solution.turn)
             data[eid] = {attr: shown[attr] for attr in attrs}
         return data
 
-    def _show_rows(self, slot: _Slot, attr: str, solution: Solution) -> Any:
+    def _show_rows(self, slot: Slot, attr: str, solution: Solution) -> Any:
         """One attribute of a Terminals entity; a single group gets the solution's own arrays."""
         if attr == EVENTS:
-            return self._count
+            return self._operation.count
+        if slot.source == "power":
+            if attr == E_USED:  # what is asked of units that are on; the others give nothing
+                return np.where(self._operation.state.injecting[slot.rows], slot.value, 0)
+            return self._show_injected(slot, attr, solution)
         if attr == E_USED:
-            return slot.emf
+            on = self._operation.state.connected[slot.rows]
+            return slot.value if on.all() else self._tracked(slot, solution, on)
         values = solution.s_source if attr == "S[pu]" else solution.v_source
-        return values if len(self._slots) == 1 else values[slot.rows]
+        return values if len(values) == len(slot.units) else values[slot.rows]
+
+    def _tracked(self, slot: Slot, solution: Solution, on: Mask) -> Complex:
+        """The EMFs in use, and the bus voltage, where there is one, for units that are off: they follow it."""
+        at_bus = self._operation.bus_voltages(solution, self._board.buses(slot))
+        e_used: Complex = np.where(on | (at_bus == 0), slot.value, at_bus)
+        return e_used
+
+    def _show_injected(self, slot: Slot, attr: str, solution: Solution) -> Complex:
+        """Power (what the network took) or bus voltage of units that inject."""
+        if attr == "V[pu]" and len(self._operation.injected) < len(self._operation.power):
+            return self._operation.bus_voltages(solution, self._board.buses(slot))
+        first = len(self._operation.epoch.supplied_loads)
+        last = first + len(self._operation.injected)
+        v = solution.v_load[first:last]
+        if attr == "V[pu]":
+            turn, net = solution.turn, self._operation.epoch.net
+            values: Complex = v * (turn if net.n_island < 2 else turn[net.island_of_draw[first:last]])
+            return values if len(values) == len(slot.units) else values[slot.rows]
+        drawn = solution.x[len(self._operation.emf) + first : len(self._operation.emf) + last]
+        s = np.zeros(len(self._operation.power), complex)
+        s[self._operation.injected] = -v * drawn.conj()
+        return s if len(s) == len(slot.units) else s[slot.rows]
 
     def _show_scalars(self, eid: str, solution: Solution) -> dict[str, Any]:
-        if eid in self._views:
-            of, offset = self._views[eid]
-            row = self._slots[of].rows.start + offset
+        board, s_base = self._board, self._case.network.s_base_mva
+        if eid in board.views:
+            view = board.views[eid]
+            slot, offset = board.slots[view.of], view.offset
+            if view.source == "power" and view.active:
+                one = Slot(True, "power", ("",), slice(view.row, view.row + 1), None)
+                s, v = (self._show_injected(one, attr, solution) for attr in ("S[pu]", "V[pu]"))
+                return _scalars(
+                    np.atleast_1d(s)[0] * s_base, np.atleast_1d(v)[0], np.atleast_1d(v)[0], self._operation.count
+                )
         else:
-            row = self._slots[eid].rows.start
-        return _scalars(
-            solution.s_source[row] * self._case.network.s_base_mva, solution.v_source[row], self._emf[row],
-            self._count,
-        )  # fmt: skip
+            slot, offset = self._unit.get(eid) or (board.slots[eid], 0)
+        s, v = (self._show_rows(slot, attr, solution) for attr in ("S[pu]", "V[pu]"))
+        used = np.atleast_1d(self._show_rows(slot, E_USED, solution)) if slot.source == "emf" else v
+        return _scalars(s[offset] * s_base, v[offset], used[offset], self._operation.count)
 
-    def _show_child(self, eid: str, seen: Observation, turn: complex) -> dict[str, Any]:
-        net, s_base = self._case.network, self._case.network.s_base_mva
+    def _show_child(self, eid: str, seen: Observation, turn: Any) -> dict[str, Any]:
+        net, s_base = self._operation.epoch.net.network, self._case.network.s_base_mva
         if eid == "Grid":
-            return {EVENTS: self._count}
+            return {EVENTS: self._operation.count}
         if eid in net.bus_names:
-            v = complex(seen.v_bus[net.row_of_bus(eid)]) * turn
+            row = net.row_of_bus(eid)
+            turned = (
+                turn if self._operation.epoch.net.n_island < 2 else turn[max(self._operation.epoch.net.island[row], 0)]
+            )
+            v = complex(seen.v_bus[row]) * turned
             return {"Vm[pu]": abs(v), "Va[deg]": float(np.degrees(np.angle(v)))}
         if eid in net.branch_names:
             row = net.branch_names.index(eid)
@@ -355,17 +258,6 @@ class GridSimulator(mosaik_api_v3.Simulator):
                     "loading[%]": float(loading_percent(net, seen)[row])}  # fmt: skip
         s = complex(seen.s_load[self._case.load_names.index(eid)]) * s_base
         return {"P_load[MW]": s.real, "Q_load[MVar]": s.imag}
-
-
-def _one(eid: str, attr: str, given: Any) -> Any:
-    return only_value(f"{eid}.{attr}", given[attr])
-
-
-def _phasor(eid: str, given: Any, last: complex) -> complex:
-    """EMF from magnitude and angle; what is not given stays."""
-    magnitude = _one(eid, "E[pu]", given) if "E[pu]" in given else abs(last)
-    angle = np.radians(_one(eid, "Va_emf[deg]", given)) if "Va_emf[deg]" in given else np.angle(last)
-    return complex(magnitude * np.exp(1j * angle))
 
 
 def _scalars(s_mva: Any, v: Any, emf: Any, count: int) -> dict[str, Any]:

@@ -1,24 +1,53 @@
 """Series of a recorded stretch of the network: what every unit, bus, branch and load did."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gridloop.simulators.case import Case
-from gridloop.simulators.models.loads import Loads
-from gridloop.simulators.models.network import Complex, Real
+from gridloop.simulators.models.network import Complex, Index, Real
 from gridloop.simulators.models.nodal import Reduction, loading_percent, observe
 
 SIGNALS = ("buses", "branches", "loads")
 
 
-class Epoch(NamedTuple):
-    """What stays the same between two events."""
+@dataclass(frozen=True)
+class Epoch:
+    """What stays the same between two events: the topology, and the units' current limits.
+
+    The network's nodes are the loads, `n_load` of them, and the units that inject power; `i_max_injected` [pu] has
+    one value for each of the latter.
+    """
 
     net: Reduction
-    loads: Loads
+    n_load: int
+    i_max_injected: Sequence[float]
+
+    @cached_property
+    def supplied_loads(self) -> Index:
+        """Rows of the loads that have voltage."""
+        supplied = self.net.supplied
+        return supplied[supplied < self.n_load]
+
+    @cached_property
+    def has_dead_loads(self) -> bool:
+        """Whether a load has no voltage."""
+        return len(self.supplied_loads) < self.n_load
+
+    @cached_property
+    def i_max(self) -> Real:
+        """Current limit (s + u) of every unit [pu], inf = none."""
+        of_sources = np.broadcast_to(self.net.sources.i_max_pu, len(self.net.sources.bus))
+        return np.concatenate((of_sources, self.i_max_injected))
+
+    @cached_property
+    def can_limit(self) -> bool:
+        """Whether any unit has a current limit."""
+        return bool(np.isfinite(self.i_max).any())
 
 
 class Row(NamedTuple):
@@ -26,9 +55,24 @@ class Row(NamedTuple):
 
     epoch: Epoch
     x: Complex
-    turn: complex
+    turn: Any
     s_source: Complex
     iterations: int
+    unserved_pu: float = 0.0
+
+
+def current_limited(epoch: Epoch, x: Complex) -> Any:
+    """Whether each source and each injection (..., s + u) stands at its current limit."""
+    net, n_source = epoch.net, len(epoch.net.sources.bus)
+    limited = np.zeros((*x.shape[:-1], n_source + len(net.load_bus) - epoch.n_load), bool)
+    if len(net.limited):
+        current = np.abs((x @ net.to_terminal.T)[..., n_source:][..., net.limited])
+        i_max = np.broadcast_to(net.sources.i_max_pu, n_source)[net.limited]
+        limited[..., net.limited] = current >= i_max * (1 - 1e-9)
+    injected = net.supplied[net.supplied >= epoch.n_load] - epoch.n_load
+    drawn = np.abs(x[..., n_source + len(epoch.supplied_loads) : n_source + len(net.supplied)])
+    limited[..., n_source + injected] = drawn >= np.array(epoch.i_max_injected)[injected] * (1 - 1e-9)
+    return limited
 
 
 def grid_columns(
@@ -48,15 +92,15 @@ def grid_columns(
 
 def _epoch_columns(case: Case, units: tuple[str, ...], rows: list[Row], signals: Collection[str]) -> dict[str, Real]:
     epoch, net, s_base = rows[0].epoch, case.network, case.network.s_base_mva
-    seen = observe(epoch.net, epoch.loads.bus, np.stack([row.x for row in rows]))
-    turn = np.array([row.turn for row in rows])
-    s_source = np.stack([row.s_source for row in rows]) * s_base
-    unsupplied = np.delete(epoch.loads.p0_pu, epoch.net.supplied)
+    seen = observe(epoch.net, np.stack([row.x for row in rows]))
+    turn = np.stack([np.atleast_1d(row.turn) for row in rows])
+    s_load, n_load = seen.s_load[:, : epoch.n_load] * s_base, epoch.n_load
+    s_unit = np.concatenate((np.stack([row.s_source for row in rows]), -seen.s_load[:, n_load:]), axis=1) * s_base
     columns: dict[str, Real] = {
-        "grid.P_gen[MW]": s_source.real.sum(1),
-        "grid.P_load[MW]": seen.s_load.real.sum(1) * s_base,
+        "grid.P_gen[MW]": s_unit.real.sum(1),
+        "grid.P_load[MW]": s_load.real.sum(1),
         "grid.P_loss[MW]": seen.loss_pu * s_base,
-        "grid.P_unserved[MW]": np.full(len(rows), np.maximum(unsupplied, 0).sum() * s_base),
+        "grid.P_unserved[MW]": np.array([row.unserved_pu for row in rows]) * s_base,
         "grid.mismatch[MW]": seen.mismatch_pu * s_base,
         "grid.iterations[1]": np.array([row.iterations for row in rows], float),
     }
@@ -66,17 +110,22 @@ def _epoch_columns(case: Case, units: tuple[str, ...], rows: list[Row], signals:
             for attribute, values in series.items():
                 columns[f"{name}.{attribute}"] = values[:, place]
 
-    connected = np.broadcast_to(epoch.net.sources.connected.astype(float), s_source.shape)
-    add(units, **{"P_gen[MW]": s_source.real, "Q_gen[MVar]": s_source.imag, "connected[1]": connected})
+    injecting = np.isin(np.arange(n_load, len(epoch.net.load_bus)), epoch.net.supplied)
+    connected = np.broadcast_to(np.concatenate((epoch.net.sources.connected, injecting)).astype(float), s_unit.shape)
+    add(units, **{"P_gen[MW]": s_unit.real, "Q_gen[MVar]": s_unit.imag, "connected[1]": connected})
+    if epoch.can_limit:
+        limited = current_limited(epoch, np.stack([row.x for row in rows])).astype(float)
+        for place in np.flatnonzero(np.isfinite(epoch.i_max)):
+            columns[f"{units[place]}.current_limited[1]"] = limited[:, place]
     if "buses" in signals:
         v = seen.v_bus[:, net.bus_row]
-        add(net.bus_names, **{"Vm[pu]": np.abs(v), "Va[deg]": np.degrees(np.angle(v * turn[:, None]))})
+        of_bus = np.maximum(epoch.net.island[net.bus_row], 0) if turn.shape[1] > 1 else [0] * len(net.bus_row)
+        add(net.bus_names, **{"Vm[pu]": np.abs(v), "Va[deg]": np.degrees(np.angle(v * turn[:, of_bus]))})
     if "branches" in signals:
         add(net.branch_names, **{"P_from[MW]": seen.s_from.real * s_base, "Q_from[MVar]": seen.s_from.imag * s_base})
         loading = loading_percent(net, seen)
         for place in np.flatnonzero(~np.isnan(net.rating_pu)):
             columns[f"{net.branch_names[place]}.loading[%]"] = loading[:, place]
     if "loads" in signals:
-        s_load = seen.s_load * s_base
         add(case.load_names, **{"P_load[MW]": s_load.real, "Q_load[MVar]": s_load.imag})
     return columns

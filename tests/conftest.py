@@ -1,19 +1,38 @@
-"""A test marked `peers("chromium", ...)` runs only where these programs are installed."""
+"""A test marked `peers("chromium", packages=["mosaik-csv"])` runs only where these are installed."""
 
 import os
 import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
 REQUIRE = "GRIDLOOP_REQUIRE_PEERS"
+LEAST_PYTHON = {"mosaik-hdf5": (3, 12)}  # packages that cannot be installed everywhere
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    wanted = [program for mark in item.iter_markers("peers") for program in mark.args]
-    missing = [program for program in wanted if shutil.which(program) is None]
-    if not missing:
+    marks = list(item.iter_markers("peers"))
+    packages = [name for mark in marks for name in mark.kwargs.get("packages", ())]
+    for name in packages:
+        least = LEAST_PYTHON.get(name, (3,))
+        if sys.version_info < least:
+            pytest.skip(f"{name} needs Python {'.'.join(map(str, least))}")
+    programs = [name for mark in marks for name in mark.args if shutil.which(name) is None]
+    absent = [name for name in packages if not _is_installed(name)]
+    reasons = [f"not on the PATH: {', '.join(programs)}; on Debian: apt-get install {' '.join(programs)}"] * bool(
+        programs
+    ) + [f"not installed: {', '.join(absent)}; pip install {' '.join(absent)}"] * bool(absent)
+    if not reasons:
         return
-    reason = f"not on the PATH: {', '.join(missing)}; on Debian: apt-get install {' '.join(missing)}"
     if os.environ.get(REQUIRE) == "1":
-        pytest.fail(f"{REQUIRE}=1, but {reason}", pytrace=False)
-    pytest.skip(reason)
+        pytest.fail(f"{REQUIRE}=1, but {'; '.join(reasons)}", pytrace=False)
+    pytest.skip("; ".join(reasons))
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True

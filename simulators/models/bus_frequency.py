@@ -20,10 +20,10 @@ class State(NamedTuple):
     before_hz: Real  # and at the one before; equal right after an event
 
 
-def initial(v_pu: Complex) -> State:
-    """Buses at rest at nominal frequency."""
-    zero = np.zeros(len(v_pu))
-    return State(v_pu, zero, zero, zero)
+def initial(v_pu: Complex, df_hz: Real, filter_s: float) -> State:
+    """Buses whose voltage turns evenly at the deviation `df_hz` (n,) from nominal; 0 where there is none."""
+    df = np.where(v_pu != 0, df_hz, 0.0)
+    return State(v_pu, 2 * np.pi * filter_s * df, df, df)
 
 
 def advance(s: State, v_pu: Complex, dt_s: float, filter_s: float, jumped: bool) -> State:

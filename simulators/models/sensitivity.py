@@ -29,17 +29,18 @@ def power_slopes(net: Reduction, need: Demand, solution: Solution) -> Slopes:
     Sources at their current limit count as if they were not.
     """
     count = len(net.sources.bus)
-    emf, inverse = solution.x[:count], solution.chord.inverse
+    emf = solution.x[:count]
     moves = np.concatenate((np.eye(count), 1j * np.eye(count)), axis=1)
     a, b = current_derivatives(net, need, solution.v_load, emf)
     if solution.v_free is None:
         pushed = net.emf_to_load @ moves
-        dv = _complex(inverse @ _real(pushed))
+        dv = _complex(solution.chord.inverse @ _real(pushed))
     else:
         from gridloop.simulators.models.sparse_solve import nodal
 
         matrices = nodal(net)
-        dv_free = _complex(inverse.solve(_real(matrices.push @ moves)))
+        whole = matrices.factors(need, solution.v_free, emf)
+        dv_free = _complex(whole.solve(_real(matrices.push @ moves)))
         dv = np.concatenate((dv_free, moves))[matrices.draw_place]
     drawn = -(a[:, None] * dv + b[:, None] * dv.conj())
     if solution.v_free is None:

@@ -24,11 +24,11 @@ LARGE = 100  # nodes that draw current, from which on sparse factors are faster 
 
 
 class VoltageCollapse(ArithmeticError):
-    """The network equations have no solution that Newton's method reaches; `load` is the worst load's row."""
+    """The network equations have no solution that Newton's method reaches; `bus` is the row of the worst load's."""
 
-    def __init__(self, load: int, v_pu: float) -> None:
+    def __init__(self, bus: int, v_pu: float) -> None:
         super().__init__(f"no network solution; the worst load stands at {v_pu:.3g} pu")
-        self.load = load
+        self.bus = bus
 
 
 class Chord(NamedTuple):
@@ -64,6 +64,7 @@ class Solution(NamedTuple):
     margin_pu: float  # at most this far is the lowest supplied node above its highest knee
     collapsed: bool  # a supplied node stands below its lowest knee, loads below V_RELIEF_PU
     v_free: Any = None  # voltages of the free buses, of large networks only
+    trend: Any = None  # their change since the last solution of the same chord
 
     @property
     def turn(self) -> Any:
@@ -115,8 +116,8 @@ def turns(net: Reduction, emf_ref: Complex, emf: Complex) -> Complex:
     turn = np.zeros(net.n_island, complex)
     np.add.at(turn, net.island_of_source, by_source)
     turn[turn == 0] = 1.0  # an island whose sources have no EMF
-    unit: Complex = turn / np.abs(turn)
-    return unit
+    turn /= np.abs(turn)
+    return turn
 
 
 def _chord_solve(net: Reduction, need: Demand, emf: Complex, last: Solution, turn: Any) -> Solution | None:
@@ -229,7 +230,7 @@ def restart(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -
     if last is not None and np.isfinite(last.v_load).all():
         turn = last.turn if net.n_island < 2 else last.turn[net.island_of_draw]
         starts.insert(0, last.v_load * turn)
-    worst: tuple[float, int] = (np.nan, 0)
+    worst = (0, np.nan)
     for start in starts:
         v, iterations = _newton(net, need, emf, start)
         if iterations:
@@ -237,8 +238,14 @@ def restart(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -
             turn = 1.0 + 0.0j if net.n_island < 2 else np.ones(net.n_island, complex)
             point = (emf, v, drawn(net, need, v, emf))
             return _solution(net, need, point, Frame(turn, chord), iterations, lowest(need, v))
-        worst = (float(np.abs(v).min()), int(np.abs(v).argmin()))
-    raise VoltageCollapse(int(net.supplied[worst[1]]), worst[0])
+        worst = worst_node(net, v)
+    raise VoltageCollapse(*worst)
+
+
+def worst_node(net: Reduction, v: Complex) -> tuple[int, float]:
+    """Bus and voltage of the lowest load or injection, or of the lowest source with a limit where there is none."""
+    v_abs = np.abs(v[: len(net.supplied) or None])
+    return int(net.draw_bus[v_abs.argmin()]), float(v_abs.min())
 
 
 def _newton(net: Reduction, need: Demand, emf: Complex, v: Complex) -> tuple[Complex, int]:

@@ -1,15 +1,21 @@
 """The network solve of one instant for large networks: the chord iteration of `solve` on sparse factors.
 
-The unknowns are all free bus voltages, the Jacobian is the nodal admittance matrix with what the loads add to its
-diagonal, in real 2 x 2 blocks; a feeder's factors are hardly fuller than its matrix.
+The unknowns are all free bus voltages. The frozen Jacobian is the nodal admittance matrix with what the loads add
+to its diagonal, without the part of constant power and current that turns a change of voltage into its conjugate:
+a feeder's complex factors are hardly fuller than its matrix, and in a network that carries its loads well that part
+changes the voltage by some percent of the change, so that each iteration gains more than a digit. Where it does
+not, the iteration goes on with the whole Jacobian in real 2 x 2 blocks, whose factors take five times as long.
+
+An undisturbed grid moves evenly. Each solve therefore starts from where the last two solutions lead to, within some
+1e-10 pu, and takes one or two iterations; with constant impedances alone it takes one.
 """
 
-import math
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csr_array, diags_array, hstack
 from scipy.sparse.linalg import splu
 
 from gridloop.simulators.models.loads import Demand
@@ -27,9 +33,28 @@ from gridloop.simulators.models.solve import (
     drawn,
     has_collapsed,
     lowest,
+    worst_node,
 )
 
 ENOUGH_PU = TOLERANCE_PU / 10  # all free buses count, not the loads' alone
+ROUNDING_PU = 1e-9  # a change as small as this that does not shrink any more is rounding
+MOST_SIMPLE_STEPS = 8  # of an iteration without the conjugate part; then the whole Jacobian is worth its price
+
+
+class Factors(NamedTuple):
+    """Factorised Jacobian: its complex-linear part, or the whole of it in real 2 x 2 blocks."""
+
+    lu: Any
+    whole: bool
+    linear_for: Any = None  # the demand's constant impedances, all that it has: one iteration is exact
+
+    def solve(self, miss: Complex) -> Complex:
+        """The change of the voltages (f,) that removes `miss` (f,)."""
+        if not self.whole:
+            change: Complex = self.lu.solve(miss)
+            return change
+        real: Complex = self.lu.solve(miss.view(np.float64)).view(np.complex128)
+        return real
 
 
 class Nodal:
@@ -37,6 +62,7 @@ class Nodal:
 
     def __init__(self, net: Reduction) -> None:
         self.net = net
+        self.whole = False  # whether the loads need the whole Jacobian; found out on the way
         sources, n_bus = net.sources, net.network.n_bus
         free, held_bus = net.free_bus, sources.bus[net.held]
         place = np.full(n_bus, -1)
@@ -54,6 +80,16 @@ class Nodal:
         from_emf[held_bus] = len(free) + net.held
         where = np.where(place >= 0, place, from_emf)
         self.draw_place, self.source_place = where[net.draw_bus], where[sources.bus]
+
+    @cached_property
+    def balance(self) -> Any:
+        """What is missing at the free buses from [their voltages, EMFs, currents drawn], (f, f + s + k)."""
+        return csr_array(hstack((self.y, -self.push, self.scatter)))
+
+    @cached_property
+    def unloaded(self) -> Any:
+        """Factors without loads."""
+        return _factorised(self.net.free_matrix)
 
     @cached_property
     def norton_y(self) -> Complex:
@@ -92,10 +128,19 @@ class Nodal:
         ).tocsc()  # fmt: skip
 
     def factors(self, need: Demand, v: Complex, emf: Complex) -> Any:
-        """Factorised Jacobian at the free buses' voltages."""
+        """Factors of the whole Jacobian, in real 2 x 2 blocks, at the free buses' voltages."""
         at = np.concatenate((v, emf))[self.draw_place]
-        jacobian = self.jacobian(*current_derivatives(self.net, need, at, emf))
-        return splu(jacobian, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+        return _factorised(self.jacobian(*current_derivatives(self.net, need, at, emf)))
+
+    def frozen(self, need: Demand, v: Complex, emf: Complex) -> Factors:
+        """What the chord iteration goes on with."""
+        if self.whole:
+            return Factors(self.factors(need, v, emf), True)
+        a, b = current_derivatives(self.net, need, np.concatenate((v, emf))[self.draw_place], emf)
+        if not a.any():
+            return Factors(self.unloaded, False, need.z if _is_linear(self.net, need) else None)
+        matrix = (self.net.free_matrix - diags_array(self.scatter @ a)).tocsc()
+        return Factors(_factorised(matrix), False, need.z if _is_linear(self.net, need) else None)
 
     def terminals(self, emf: Complex, v: Complex, drawn: Complex) -> tuple[Complex, Complex]:
         """Voltage at each source's bus and current out of each source (s, ...), for columns of what decides them.
@@ -107,9 +152,10 @@ class Nodal:
         """
         net, shape = self.net, (-1,) + (1,) * (emf.ndim - 1)
         connected, norton_y = net.sources.connected.reshape(shape), self.norton_y.reshape(shape)
-        v_terminal = np.concatenate((v, emf))[self.source_place] * connected
+        v_terminal = np.concatenate((v, emf)).take(self.source_place, 0) * connected
         i_source = norton_y * (emf - v_terminal)
-        i_source[net.limited] -= drawn[len(net.supplied) :]
+        if len(net.limited):
+            i_source[net.limited] -= drawn[len(net.supplied) :]
         if len(net.held):
             rows, draws, beside = self.held_rows
             v_bus = np.zeros((net.network.n_bus, *emf.shape[1:]), complex)
@@ -117,18 +163,35 @@ class Nodal:
             i_source[net.held] = rows @ v_bus + draws @ drawn - beside @ i_source
         return v_terminal, i_source
 
-    def solution(self, need: Demand, point: tuple[Complex, Complex], frame: Frame, iterations: int) -> Solution:
-        """What the sources feel at the converged `point`: EMFs and voltages of the free buses."""
-        net, (emf, v) = self.net, point
-        at_draw = np.concatenate((v, emf))[self.draw_place]
-        current = drawn(net, need, at_draw, emf)
-        v_terminal, i_source = self.terminals(emf, v, current)
+    def solution(self, point: tuple[Complex, Complex, Complex], frame: Frame, found: "Found") -> Solution:
+        """What the sources feel at the converged `point`: voltages of the free buses, x, voltages of who draws."""
+        net, (v, x, at_draw) = self.net, point
+        emf = x[: len(net.sources.bus)]
+        v_terminal, i_source = self.terminals(emf, v, x[len(emf) :])
         turn = frame.turn if net.n_island < 2 else frame.turn[net.island_of_source]
-        margin = lowest(need, at_draw)
         return Solution(
-            np.concatenate((emf, current)), frame, at_draw, v_terminal, v_terminal * turn,
-            v_terminal * i_source.conj(), iterations, margin, margin < 0 and has_collapsed(need, at_draw), v,
+            x, frame, at_draw, v_terminal, v_terminal * turn, v_terminal * i_source.conj(),
+            found.iterations, found.margin_pu, found.collapsed, v, found.trend,
         )  # fmt: skip
+
+
+class Found(NamedTuple):
+    """How a solution was found, and what follows for the next."""
+
+    iterations: int
+    margin_pu: float
+    collapsed: bool
+    trend: Complex  # change of the free buses' voltages since the last solution
+
+
+def _factorised(matrix: Any) -> Any:
+    # columns one by one: a feeder's supernodes are too small for what BLAS costs to be called
+    return splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}, relax=1)
+
+
+def _is_linear(net: Reduction, need: Demand) -> bool:
+    """Whether nothing but constant impedances is drawn."""
+    return not (len(net.limited) or need.i.any() or need.p.any())
 
 
 def nodal(net: Reduction) -> Nodal:
@@ -140,45 +203,79 @@ def nodal(net: Reduction) -> Nodal:
 
 
 def chord_solve(net: Reduction, need: Demand, emf: Complex, last: Solution, turn: Any) -> Solution | None:
-    """Iterate on the frozen factors from the last voltages; None if that does not converge."""
-    matrices, chord = nodal(net), last.frame.chord
-    pushed = matrices.push @ emf
-    v, before = last.v_free, 0.0
-    for iteration in range(1, MOST_CHORD_STEPS + 1):
-        current = drawn(net, need, np.concatenate((v, emf))[matrices.draw_place], emf)
-        miss = matrices.y @ v + matrices.scatter @ current - pushed
-        change = chord.inverse.solve(miss.view(np.float64))
-        v = v - change.view(np.complex128)
-        size = math.sqrt(change.dot(change))
+    """Iterate on the frozen factors from where the last solutions lead to; None if that does not converge."""
+    matrices, factors = nodal(net), last.frame.chord.inverse
+    n_free, n_known = len(last.v_free), len(last.v_free) + len(emf)
+    w = np.concatenate((last.v_free + last.trend, emf, last.v_load))  # all that `balance` sums up
+    v, current = w[:n_free], w[n_known:]
+    law, before, linear = _law(net, need, last.margin_pu, factors), 0.0, factors.linear_for is need.z
+    for iteration in range(1, (MOST_CHORD_STEPS if factors.whole else MOST_SIMPLE_STEPS) + 1):
+        current[:] = law(w.take(matrices.draw_place), emf)
+        change = factors.solve(matrices.balance @ w)
+        v -= change
+        size = float(np.abs(change.view(np.float64)).max())
         rate = size / before if before else 1.0
-        if size < ENOUGH_PU or (rate < 0.1 and size * rate < ENOUGH_PU):
-            return matrices.solution(need, (emf, v), Frame(turn, chord), iteration)
-        if not rate <= 1.0 or not size < 0.3 * math.sqrt(len(v)):  # leaving the basin, or not a number
-            return None
+        if (
+            linear or size < ENOUGH_PU or (rate < 0.1 and size * rate < ENOUGH_PU)
+            or (before and rate >= 1 and size < ROUNDING_PU)
+        ):  # fmt: skip
+            return _finished(matrices, need, w, last, Frame(turn, last.frame.chord), iteration)
+        if not rate <= 1.0 or not size < 0.3:  # leaving the basin, or not a number
+            break
         before = size
+    if not factors.whole:
+        matrices.whole = True
     return None
+
+
+def _law(net: Reduction, need: Demand, margin_pu: float, factors: Factors) -> Callable[[Complex, Complex], Complex]:
+    """What is drawn at given voltages and EMFs, the quickest way."""
+    if factors.linear_for is need.z:
+        return lambda at_draw, emf: need.z.conj() * at_draw
+    if need.constant_power and margin_pu >= 0 and need.fixed and not len(net.limited):
+        return lambda at_draw, emf: (need.p / at_draw).conj()
+    return lambda at_draw, emf: drawn(net, need, at_draw, emf)
+
+
+def _finished(
+    matrices: Nodal, need: Demand, w: Complex, last: Solution, frame: Frame, iteration: int
+) -> Solution | None:
+    """The solution at converged voltages; None if the loads have another law there than the iteration took."""
+    net, n_free, n_emf = matrices.net, len(last.v_free), len(matrices.net.sources.bus)
+    at_draw, emf = w.take(matrices.draw_place), w[n_free : n_free + n_emf]
+    trend = w[:n_free] - last.v_free
+    margin = -1.0
+    if need.fixed:  # no voltage has moved farther than the largest change: no look while that is little
+        margin = last.margin_pu - 1.5 * float(np.abs(trend.view(np.float64)).max())
+    margin = margin if margin > 0 else lowest(need, at_draw)
+    if need.fixed and (margin < 0) != (last.margin_pu < 0):
+        return None
+    w[n_free + n_emf :] = _law(net, need, margin, last.frame.chord.inverse)(at_draw, emf)
+    found = Found(iteration, margin, margin < 0 and has_collapsed(need, at_draw), trend)
+    return matrices.solution((w[:n_free], w[n_free:].copy(), at_draw), frame, found)
 
 
 def restart(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> Solution:
     """Full Newton, from the last voltages and from the open-circuit ones at several levels; freezes a new chord."""
     matrices = nodal(net)
-    unloaded = splu(net.free_matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(
-        matrices.push @ emf
-    )
+    unloaded = matrices.unloaded.solve(matrices.push @ emf)
     starts = [unloaded, unloaded * 0.5, unloaded * 0.2]
     if last is not None and np.isfinite(last.v_free).all():
         turn = last.turn if net.n_island < 2 else last.turn[net.island[net.free_bus]]
         starts.insert(0, last.v_free * turn)
-    worst: tuple[float, int] = (np.nan, 0)
+    worst = (0, np.nan)
     for start in starts:
         v, iterations = _newton(matrices, need, emf, start)
+        at_draw = np.concatenate((v, emf))[matrices.draw_place]
         if iterations:
-            chord = Chord(np.where(net.sources.connected, emf, 0), matrices.factors(need, v, emf))
+            chord = Chord(np.where(net.sources.connected, emf, 0), matrices.frozen(need, v, emf))
             frame = Frame(1.0 + 0.0j if net.n_island < 2 else np.ones(net.n_island, complex), chord)
-            return matrices.solution(need, (emf, v), frame, iterations)
-        at_loads = np.abs(np.concatenate((v, emf))[matrices.draw_place[: len(net.supplied)]])
-        worst = (float(at_loads.min()), int(at_loads.argmin()))
-    raise VoltageCollapse(int(net.supplied[worst[1]]), worst[0])
+            margin = lowest(need, at_draw)
+            found = Found(iterations, margin, margin < 0 and has_collapsed(need, at_draw), np.zeros_like(v))
+            x = np.concatenate((emf, drawn(net, need, at_draw, emf)))
+            return matrices.solution((v, x, at_draw), frame, found)
+        worst = worst_node(net, at_draw)
+    raise VoltageCollapse(*worst)
 
 
 def _newton(matrices: Nodal, need: Demand, emf: Complex, v: Complex) -> tuple[Complex, int]:

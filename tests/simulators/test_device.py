@@ -1,5 +1,6 @@
 """The wrapper of device models: META from ports, time, slopes, scalars."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from gridloop.simulators.device import DeviceSimulator, meta
 from gridloop.simulators.failure import SimulatorFailure
-from gridloop.simulators.models import inverter
+from gridloop.simulators.models import following, inverter
+from gridloop.simulators.wire import to_array, to_lists
 
 STEP = 5000
 EMF = np.array([1.0, 1.0 * np.exp(0.1j)])
@@ -36,8 +38,9 @@ def state(device: DeviceSimulator) -> Any:
 def test_meta_shows_every_port_and_scalars_only_where_json_can_carry_them() -> None:
     models = meta(inverter.MODEL)["models"]
     ports = {port.attr for port in (*inverter.MODEL.inputs, *inverter.MODEL.outputs)}
-    assert set(models["Inverters"]["attrs"]) == ports | {"events[1]", "E_used[pu]"}
-    assert set(models["Inverter"]["attrs"]) == ports - {"S[pu]", "EMF[pu]"}
+    assert set(models["Inverters"]["attrs"]) == ports | {"events[1]", "E_used[pu]", "record[1]"}
+    halves = {"P_gen[MW]", "Q_gen[MVar]", "events[1]", "E_used[pu]", "Va_used[deg]"}
+    assert set(models["Inverter"]["attrs"]) == ports - {"S[pu]", "EMF[pu]"} | halves
     assert models["Inverters"]["public"] and not models["Inverter"]["public"]
     for model in models.values():
         assert all("/" not in attr and attr.endswith("]") for attr in model["attrs"])
@@ -147,3 +150,115 @@ def test_every_step_is_recorded() -> None:
     device.step(0, answer(), 0)
     device.step(STEP, answer(), 0)
     assert [time for time, _ in rows] == [0, STEP]
+
+
+def as_scalars(s: Any, events: int = 0) -> Any:
+    """What the terminals of units a and b show of a group's power on 10 MVA."""
+    return {
+        unit: {"P_gen[MW]": {f"Grid.{unit}": 10 * one.real}, "Q_gen[MVar]": {f"Grid.{unit}": 10 * one.imag},
+               "events[1]": {f"Grid.{unit}": events}}
+        for unit, one in zip("ab", s, strict=True)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("events", [(0, 0, 0), (0, 0, 1), (0, 1, 1)])
+def test_units_connected_one_by_one_move_as_in_a_group(events: tuple[int, ...]) -> None:
+    powers = (S, S + 0.05, S + np.array([0.1 - 0.02j, 0.3]))
+    together = reach(simulator(), *map(answer, powers, events))
+    apart = reach(simulator(), *map(as_scalars, powers, events))
+    for one, other in zip(together, apart, strict=True):
+        assert one == pytest.approx(other, abs=1e-15)
+
+
+def test_an_event_at_one_units_terminal_drops_the_trend() -> None:
+    trend = reach(simulator(), *map(as_scalars, (S, S, S + 0.1)))
+    last = as_scalars(S + 0.1)
+    last["b"]["events[1]"] = {"Grid.b": 1}
+    assert not np.allclose(
+        reach(simulator(), as_scalars(S), as_scalars(S), last).delta_rad, trend.delta_rad, atol=1e-9, rtol=0
+    )
+
+
+def test_a_unit_connected_by_itself_follows_what_the_grid_applied_to_it() -> None:
+    device = simulator()
+    device.step(0, as_scalars(S), 0)
+    wanted = {"a": ["E[pu]", "Va_emf[deg]"], "b": ["E[pu]", "Va_emf[deg]"]}
+    before = device.get_data(wanted)
+    one = as_scalars(S)["b"] | {"E_used[pu]": {"Grid.b": 0.97}, "Va_used[deg]": {"Grid.b": 7.0}}
+    device.step(0, {"b": one}, 0)
+    emf = device.get_data(wanted)
+    assert emf["b"] == {"E[pu]": pytest.approx(0.97), "Va_emf[deg]": pytest.approx(7.0)}
+    assert emf["a"] == before["a"]
+
+
+def test_an_emf_that_lost_its_last_digits_on_the_way_is_still_the_units_own() -> None:
+    device = simulator()
+    device.step(0, as_scalars(S), 0)
+    shown = device.get_data({"b": ["E[pu]", "Va_emf[deg]"]})["b"]
+    used = {"E_used[pu]": shown["E[pu]"] + 1e-14, "Va_used[deg]": shown["Va_emf[deg]"] + 1e-12}
+    one = as_scalars(S)["b"] | {attr: {"Grid.b": value} for attr, value in used.items()}
+    device.step(0, {"b": one}, 0)
+    assert not state(device).aligned
+
+
+def test_group_in_another_process_exchanges_lists_and_moves_the_same_to_the_bit() -> None:
+    powers = (S, S + 0.05, S + np.array([0.1 - 0.02j, 0.3]))
+    remote = simulator(json=True)
+    expected = reach(simulator(), *map(answer, powers))
+    found = reach(remote, *(json.loads(json.dumps(answer(to_lists(s)))) for s in powers))
+    for one, other in zip(expected, found, strict=True):
+        assert np.array_equal(one, other)
+    shown = json.loads(json.dumps(remote.get_data({"Inverters": ["EMF[pu]", "f[Hz]", "record[1]"]})))["Inverters"]
+    outputs = remote._groups["Inverters"].outputs
+    assert np.array_equal(to_array(shown["EMF[pu]"]), outputs.emf_pu)
+    for field, recorded in zip(outputs, shown["record[1]"], strict=True):
+        assert np.array_equal(to_array(recorded), field)
+
+
+def test_start_may_be_what_the_terminals_show() -> None:
+    shown = [
+        {"P_gen[MW]": 10 * s.real, "Q_gen[MVar]": 10 * s.imag, "E_used[pu]": abs(e),
+         "Va_used[deg]": float(np.degrees(np.angle(e)))}
+        for s, e in zip(S, EMF, strict=True)
+    ]  # fmt: skip
+    device = DeviceSimulator(inverter.MODEL)
+    device.init("Inverter", 1e-6, s_base_mva=10.0)
+    device.create(1, "Inverters", ids=["a", "b"], start=shown, params={"s_rated_kva": 10e3, "f_nom_hz": 60})
+    assert state(device).s_filtered_pu == pytest.approx(S) and state(device).delta_rad == pytest.approx([0, 0.1])
+    params = device._groups["Inverters"]._params
+    assert params.s_base_mva == 10.0 and params.s_rated_kva.tolist() == [10e3, 10e3]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"params": {"s_rated": 1}, "start": []}, "unknown parameter s_rated; known: s_rated_kva"),
+        ({"params": {"s_rated_kva": 1}, "s_start_pu": S}, "give either start, or s_start_pu and emf_start_pu"),
+    ],
+)
+def test_wrong_groups_are_refused(given: Any, words: str) -> None:
+    device = DeviceSimulator(inverter.MODEL)
+    device.init("Inverter", 1e-6)
+    with pytest.raises(ValueError, match=words):
+        device.create(1, "Inverters", ids=["a", "b"], **given)
+
+
+def followed(*inputs: Any) -> Any:
+    """Frequency that a grid-following unit measures after these inputs, one a step."""
+    device = DeviceSimulator(following.MODEL)
+    device.init("Following", 1e-6, step_ms=5)
+    start = {"P_gen[MW]": 0.0, "Q_gen[MVar]": 0.0, "Vm[pu]": 1.02, "Va[deg]": 30.0}
+    device.create(1, "Followings", ids=["a"], start=[start], params={"s_rated_kva": 60})
+    for place, given in enumerate(inputs):
+        device.step(place * STEP, given, 0)
+    return device.get_data({"a": ["f[Hz]"]})["a"]["f[Hz]"]
+
+
+def test_bus_voltage_may_come_as_magnitude_and_angle() -> None:
+    # half a degree every 5 ms are 0.2778 Hz; the filter of 50 ms shows a part of it
+    angles = [30.0, 30.5, 31.0, 31.5]
+    volts = [1.02 * np.exp(1j * np.radians([angle])) for angle in angles]
+    together = followed(*({"Followings": {"V[pu]": {"G.T": v}, "events[1]": {"G.T": 0}}} for v in volts))
+    apart = [{"a": {"Vm[pu]": {"G.t": 1.02}, "Va[deg]": {"G.t": angle}, "events[1]": {"G.t": 0}}} for angle in angles]
+    assert followed(*apart) == pytest.approx(together, abs=1e-9)
+    assert 50.02 < together < 50.28

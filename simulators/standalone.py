@@ -1,0 +1,108 @@
+"""Simulators that need nothing but init parameters: for anyone's mosaik scenario, in this process or another.
+
+`gridloop.simulators.SIM_CONFIG` names them. `json` makes their groups exchange lists instead of arrays, as a
+simulator in another process than mosaik's must.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import mosaik_api_v3
+
+from gridloop.simulators.device import DeviceSimulator
+from gridloop.simulators.events import KINDS, PCC, Event
+from gridloop.simulators.grid import META, GridSimulator
+from gridloop.simulators.models import following, inverter
+from gridloop.simulators.net_case import LoadLaw, net_case, rebased
+from gridloop.simulators.pandapower_net import import_net, load_net
+
+log = logging.getLogger(__name__)
+
+TARGETS = ("bus", "line", "unit")  # what an event may name
+
+
+class Inverter(DeviceSimulator):
+    """Grid-forming inverters."""
+
+    def __init__(self, json: bool = False) -> None:
+        super().__init__(inverter.MODEL, json=json)
+
+
+class Following(DeviceSimulator):
+    """Grid-following inverters."""
+
+    def __init__(self, json: bool = False) -> None:
+        super().__init__(following.MODEL, json=json)
+
+
+class Grid(GridSimulator):
+    """The network of a pandapower net."""
+
+    def __init__(self, json: bool = False) -> None:
+        mosaik_api_v3.Simulator.__init__(self, META)  # type: ignore[no-untyped-call]  # the rest when the net is known
+        self._lists = json
+
+    def init(self, sid: str, time_resolution: float = 1.0, **sim_params: Any) -> Any:
+        """Read the net and solve its own power flow, at which units at the generators' buses start.
+
+        Parameters:
+            net: a network of pandapower.networks by its name, or the path of a .json file.
+            base: {s_mva, v_kv}: keep the per-unit network, rescale all power (the net's own).
+            f_nom_hz: nominal frequency (the net's own).
+            loads: {zip_p, zip_q, k_pf, k_qf, v0_pu}: the loads' law (constant power).
+            events: list of {t_s, do, bus | line | unit, p_kw, q_kvar} as in a scenario file.
+            step_ms: macro step (5).
+
+        Raises:
+            ValueError: an unknown net, key or event, or a value out of its range.
+            PowerFlowError: the net's own power flow does not converge.
+        """
+        loads = _known("loads", sim_params.pop("loads", {}), [field.name for field in fields(LoadLaw)])
+        base = _known("base", sim_params.pop("base", {}), ["s_mva", "v_kv"])
+        if "net" not in sim_params:
+            raise ValueError("Grid: the parameter net is missing: a network of pandapower.networks, or a .json file")
+        net = rebased(
+            import_net(load_net(sim_params.pop("net"), Path.cwd())), **base, f_nom_hz=sim_params.pop("f_nom_hz", None)
+        )
+        events = tuple(_event(entry) for entry in sim_params.pop("events", ()))
+        loaded = {net.network.row_of_bus(event.target) for event in events if event.kind.startswith("load")}
+        case = net_case(net, LoadLaw(**loads), loaded)
+        super().__init__(case, events, log=_log)
+        self._generators = {int(row): kind for row, kind in zip(net.generators.bus, net.generators.kind, strict=True)}
+        return super().init(sid, time_resolution, **sim_params)
+
+    def setup_done(self) -> None:
+        """Reduce the network to its terminals; warn of generators that nothing stands for."""
+        taken = {*self._board.emf.bus, *self._board.power.bus}
+        for row, kind in self._generators.items():
+            if row not in taken:
+                name = self._case.network.bus_names[list(self._case.network.bus_row).index(row)]
+                log.warning("the net's %s at bus %s has no terminal: what it gave at the start is missing", kind, name)
+        super().setup_done()
+
+
+def _known(what: str, given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        raise ValueError(f"Grid: {what} has no {', '.join(unknown)}; there are {', '.join(names)}")
+    return dict(given)
+
+
+def _event(entry: Mapping[str, Any]) -> Event:
+    """An event from the words of a scenario file."""
+    rest = dict(entry)
+    kind, named = rest.pop("do", None), [rest.pop(word) for word in TARGETS if word in rest]
+    named += [PCC] * (str(kind) in ("pcc_open", "pcc_close"))
+    if kind not in KINDS:
+        raise ValueError(f"Grid: unknown event {kind!r}; there are {', '.join(KINDS)}")
+    if len(named) != 1 or "t_s" not in rest:
+        raise ValueError(f"Grid: the event {dict(entry)} needs t_s and one of {', '.join(TARGETS)}")
+    _known(f"the event {kind}", rest, Event._fields)
+    return Event(kind=kind, target=str(named[0]), **rest)
+
+
+def _log(t_s: float, kind: str, target: str, outcome: str) -> None:
+    log.info("%g s: %s %s: %s", t_s, kind, target, outcome)

@@ -1,0 +1,229 @@
+"""Where units meet the grid: which rows of the network solve are theirs, and what came from them last.
+
+Terminals  a group of units: arrays.
+Terminal   one unit, in scalars that survive JSON.
+View       a Terminal that replaces one row of a group while its `active` is not 0.
+
+A terminal's `source` is 'emf' (the unit gives an EMF) or 'power' (it gives P and Q, which are injected).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from gridloop.simulators.device import only_value
+from gridloop.simulators.models.network import Complex, Index, Real
+
+Kind = Literal["emf", "power"]
+
+
+@dataclass
+class Slot:
+    """Rows of one Terminals or Terminal entity among all EMFs or all injections."""
+
+    many: bool
+    source: Kind
+    units: tuple[str, ...]
+    rows: slice
+    value: Any  # EMFs or powers that came last, pu: an array of Terminals, a number of Terminal
+
+
+@dataclass
+class View:
+    """What may stand in for a row of a group; one of power has a row of its own among the injections."""
+
+    of: str
+    offset: int
+    source: Kind
+    row: int  # among all EMFs, or all injections
+    value: complex
+    active: bool = False
+
+
+class _Rows:
+    """All rows of one kind, in the order of creation."""
+
+    def __init__(self) -> None:
+        self.units: list[str] = []
+        self.bus: list[int] = []
+        self.z: list[complex] = []
+        self.i_max: list[float] = []
+        self.weight: list[float] = []
+
+    def add(self, units: Sequence[str], bus: Sequence[int], z: Any, i_max: Any, weight: Any) -> slice:
+        first, count = len(self.units), len(units)
+        z_pu = [complex(*v) if isinstance(v, list | tuple) else complex(v) for v in _each("z", z, count)]
+        limits = [np.inf if v is None else float(v) for v in _each("i_max", i_max, count)]
+        weights = [float(v) for v in _each("weight", weight, count)]
+        for name, values, allowed, law in (
+            ("z", z_pu, np.isfinite(z_pu), "finite"), ("i_max", limits, np.array(limits) > 0, "> 0"),
+        ):  # fmt: skip
+            for place in np.flatnonzero(~allowed):
+                raise ValueError(f"{name} = {values[place]:g} must be {law}")
+        self.units += units
+        self.bus += bus
+        self.z += z_pu
+        self.i_max += limits
+        self.weight += weights
+        return slice(first, first + count)
+
+
+def _each(name: str, value: Any, count: int) -> list[Any]:
+    values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value] * count
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} values for {count} units")
+    return values
+
+
+class Board:
+    """All terminals of a grid.
+
+    Args:
+        row_of_bus: finds a bus's row by its name.
+        s_base_mva: of the network.
+    """
+
+    def __init__(self, row_of_bus: Callable[[str], int], s_base_mva: float) -> None:
+        self._row_of_bus, self._s_base_mva = row_of_bus, s_base_mva
+        self.slots: dict[str, Slot] = {}
+        self.views: dict[str, View] = {}
+        self.emf, self.power = _Rows(), _Rows()
+
+    def create(self, model: str, params: dict[str, Any]) -> str:
+        """Add a Terminals or Terminal entity and return its id.
+
+        Raises:
+            ValueError: unknown bus, unknown source, values that do not fit the units.
+        """
+        many, source = model == "Terminals", params.get("source", "emf")
+        if source not in ("emf", "power"):
+            raise ValueError(f"{model}: source must be 'emf' or 'power', got {source!r}")
+        units = tuple(params["units"]) if many else (params["unit"],)
+        bus = [self._row_of_bus(str(name)) for name in (params["bus"] if many else [params["bus"]])]
+        if len(bus) != len(units):
+            raise ValueError(f"{model}: {len(units)} units at {len(bus)} buses")
+        z = params.get("z", 0)
+        z = z if many or not isinstance(z, list | tuple) else [z]
+        if source == "power" and np.any(z):
+            raise ValueError(f"{model}: an impedance z belongs to an EMF, not to injected power")
+        i_max, kind = params.get("i_max"), self.emf if source == "emf" else self.power
+        try:
+            rows = kind.add(units, bus, z, i_max if many else [i_max], params.get("weight", 1.0))
+        except ValueError as error:
+            raise ValueError(f"{model}: {error}") from error
+        if source == "emf" and any(
+            z == 0 and np.isfinite(limit) for z, limit in zip(kind.z[rows], kind.i_max[rows], strict=True)
+        ):
+            raise ValueError(f"{model}: an ideal source cannot limit its current: give it an impedance z")
+        eid = f"{model}-{sum(slot.many == many for slot in self.slots.values())}"
+        self.slots[eid] = Slot(many, source, units, rows, None)
+        return eid
+
+    def create_view(self, params: dict[str, Any]) -> str:
+        """Add a View of one row of a group of EMFs.
+
+        Raises:
+            ValueError: there is no such row.
+        """
+        of, offset, role = params["of"], int(params["row"]), params.get("role", "emf")
+        slot = self.slots.get(of)
+        if slot is None or slot.source != "emf" or not slot.many or not 0 <= offset < len(slot.units):
+            raise ValueError(f"View: there is no row {offset} of a group {of!r} of EMFs")
+        if role not in ("emf", "power"):
+            raise ValueError(f"View: role must be 'emf' or 'power', got {role!r}")
+        eid, row = f"View-{slot.units[offset]}", slot.rows.start + offset
+        if role == "power":
+            row = self.power.add((f"{slot.units[offset]} as power",), [self.emf.bus[row]], 0, None, 1.0).start
+        self.views[eid] = View(of, offset, role, row, 0j)
+        return eid
+
+    def buses(self, slot: Slot) -> Index:
+        """Bus rows of a terminal's units."""
+        return np.array((self.emf if slot.source == "emf" else self.power).bus[slot.rows], np.intp)
+
+    def collect(self, inputs: Any) -> tuple[Complex, Complex, bool]:
+        """EMFs (s,) and injected powers (u,) of all rows, and whether a View came or went.
+
+        A single untouched group of EMFs passes as it is.
+        """
+        for eid, slot in self.slots.items():
+            given = inputs.get(eid)
+            if given:
+                slot.value = self._group(eid, slot, given) if slot.many else self._single(eid, slot, given)
+        moved = self._collect_views(inputs) if self.views else False
+        emf = self._joined("emf", len(self.emf.units))
+        power = self._joined("power", len(self.power.units)) if self.power.units else _NONE
+        if not np.isfinite(power).all():
+            raise ValueError(f"the power of {self.power.units[int(np.isfinite(power).argmin())]} is not finite")
+        return emf, power, moved
+
+    def _joined(self, source: Kind, count: int) -> Complex:
+        of_kind = [slot for slot in self.slots.values() if slot.source == source]
+        if len(of_kind) == 1 and len(of_kind[0].units) == count and of_kind[0].many:
+            whole: Complex = of_kind[0].value
+            return whole
+        joined = np.zeros(count, complex)
+        for slot in of_kind:
+            joined[slot.rows] = slot.value
+        for view in self.views.values():
+            if view.source == "power" == source and view.active:
+                joined[view.row] = view.value
+        return joined
+
+    def _group(self, eid: str, slot: Slot, given: Any) -> Any:
+        attrs = ("EMF[pu]",) if slot.source == "emf" else ("P_gen[pu]", "Q_gen[pu]")
+        parts = {attr: np.asarray(only_value(f"{eid}.{attr}", given[attr])) for attr in attrs if attr in given}
+        if not parts:
+            return slot.value
+        for attr, part in parts.items():
+            if len(part) != len(slot.units):
+                raise ValueError(f"{eid}: {attr} has {len(part)} rows, not {len(slot.units)}")
+        if slot.source == "emf":
+            return parts["EMF[pu]"]
+        return parts.get("P_gen[pu]", slot.value.real) + 1j * parts.get("Q_gen[pu]", slot.value.imag)
+
+    def _single(self, eid: str, slot: Slot, given: Any) -> complex:
+        if slot.source == "emf":
+            return phasor(eid, given, slot.value)
+        return self._power(eid, given, slot.value)
+
+    def _power(self, eid: str, given: Any, last: complex) -> complex:
+        p = sum(given["P_gen[MW]"].values()) / self._s_base_mva if "P_gen[MW]" in given else last.real
+        q = sum(given["Q_gen[MVar]"].values()) / self._s_base_mva if "Q_gen[MVar]" in given else last.imag
+        return complex(p, q)
+
+    def _collect_views(self, inputs: Any) -> bool:
+        moved = False
+        for eid, view in self.views.items():
+            given, slot = inputs.get(eid, {}), self.slots[view.of]
+            active = bool(only_value(f"{eid}.active[1]", given["active[1]"])) if "active[1]" in given else view.active
+            moved |= active != view.active and view.source == "power"
+            view.active = active
+            if not active:
+                continue
+            if view.source == "power":
+                view.value = self._power(eid, given, view.value)
+            else:
+                slot.value = np.array(slot.value)
+                view.value = slot.value[view.offset] = phasor(eid, given, slot.value[view.offset])
+        return moved
+
+    def frequencies(self, inputs: Any, f_hz: Real) -> None:
+        """Put the frequencies that came in into `f_hz` (s,)."""
+        for eid, slot in self.slots.items():
+            given = inputs.get(eid, {})
+            if slot.source == "emf" and "f[Hz]" in given:
+                f_hz[slot.rows] = only_value(f"{eid}.f[Hz]", given["f[Hz]"])
+
+
+_NONE = np.zeros(0, complex)
+
+
+def phasor(eid: str, given: Any, last: complex) -> complex:
+    """EMF from magnitude and angle; what is not given stays."""
+    magnitude = only_value(f"{eid}.E[pu]", given["E[pu]"]) if "E[pu]" in given else abs(last)
+    degrees = only_value(f"{eid}.Va_emf[deg]", given["Va_emf[deg]"]) if "Va_emf[deg]" in given else None
+    angle = np.angle(last) if degrees is None else np.radians(degrees)
+    return complex(magnitude * np.exp(1j * angle))
