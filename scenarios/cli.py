@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EXIT = {"done": 0, "failed": 1, "degraded": 3, "interrupted": 130}
 USER_ERROR = 2
+MOST_ISLANDS = 10  # that `check` lists
 HEADLINES = (
     "f_nadir", "f_end", "rocof_500ms", "f_settling_time", "p_sharing_error_end", "v_min", "v_max", "loss_end",
     "collapse_count", "order_change_f", "order_change_p",
@@ -87,7 +88,7 @@ def parse_sets(sets: list[str] | None) -> dict[str, Any]:
 
 def read_scenario(name: str, sets: list[str] | None, until_s: float | None = None) -> "Scenario":
     """Load a scenario and apply what the command line changes."""
-    from gridloop.scenarios.schema import load
+    from gridloop.scenarios.reading import load
 
     overrides = parse_sets(sets) | ({} if until_s is None else {"until_s": until_s})
     scenario = load(name)
@@ -161,7 +162,7 @@ def show_plan(console: Console, plan: "Plan") -> None:
     from gridloop.scenarios.start import LONGEST_H_LAMBDA
 
     network, scenario = plan.case.network, plan.scenario
-    counts = [(len(group.ids), group.model.name.lower()) for group in plan.groups]
+    counts = [(len(group.ids), group.name.lower()) for group in plan.groups]
     counts += [(len(network.bus_names), "bus"), (len(network.branch_names), "branch")]
     counts += [(len(plan.case.load_names), "load"), (len(plan.events), "event")]
     line(console, "", " · ".join(plural(count, word) for count, word in counts))
@@ -224,43 +225,127 @@ def end_of(result: "Result") -> float:
 
 @app.command()
 def check(scenario: ScenarioName, sets: Sets = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Check a scenario without running it: what it holds, its start, its step."""
+    """Check a scenario without running it: what it holds, its start, its islands and ratings, its step."""
     with user_errors(debug):
+        from gridloop.scenarios import summary
         from gridloop.scenarios.start import plan
 
         loaded = read_scenario(scenario, sets)
         planned = plan(loaded)
-        units = [
-            {"unit": unit, "type": group.model.name.lower(), "bus": bus, "s_rated_kva": float(rating),
-             "p_start_kw": float(s.real) * 1e3 * planned.case.network.s_base_mva,
-             "q_start_kvar": float(s.imag) * 1e3 * planned.case.network.s_base_mva}
-            for group in planned.groups
-            for unit, bus, rating, s in zip(
-                group.ids, group.bus, group.params.s_rated_kva, group.s_start_pu, strict=True)
-        ]  # fmt: skip
+        pairs, islands = summary.connections(planned), summary.island_rows(planned)
+        units, warnings = summary.units(planned), summary.warnings(planned)
         if as_json:
             print(json.dumps({"name": loaded.name, "step_ms": loaded.step_ms, "h_lambda": planned.h_lambda,
-                              "f_start_hz": planned.f_start_hz, "units": units}))  # fmt: skip
+                              "f_start_hz": planned.f_start_hz, "units": units, "islands": islands,
+                              "connections": pairs, "warnings": warnings}))  # fmt: skip
             return
         show_header(out, loaded)
         show_plan(out, planned)
         line(out, "start", f"{loaded.start}: {planned.f_start_hz:.4f} Hz")
+        line(out, "connections", summary.in_words(pairs))
+        for row in islands[:MOST_ISLANDS]:
+            line(out, f"island {row['island']}", summary.island_in_words(row))
+        if len(islands) > MOST_ISLANDS:
+            line(out, "", f"and {len(islands) - MOST_ISLANDS} islands more; --json lists them")
         show_table(units)
+        for text in warnings:
+            out.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
         line(out, "ok", f"gridloop run {scenario}", "green")
 
 
 @app.command()
-def report(
-    run: Annotated[Path | None, typer.Argument(help="Folder of a run; the newest in runs/ if absent.")] = None,
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The file to write; it must not exist.")],
+    like: Annotated[
+        str | None, typer.Option("--from", metavar="NAME", help="Copy a scenario that ships (ieee9).")
+    ] = None,
     debug: Debug = False,
-) -> None:
-    """Write the HTML report of a run, also of one that was killed."""
+) -> None:  # fmt: skip
+    """Write a scenario to begin with, with comments that explain every part."""
+    with user_errors(debug):
+        from gridloop.scenarios.template import write_new
+
+        write_new(file, like)
+        line(out, "written", str(file), "green")
+        line(out, "next", f"gridloop check {file}, then gridloop run {file}")
+
+
+@app.command()
+def schema(
+    out_file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it to a file instead of printing it.")
+    ] = None,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Print the JSON Schema of a scenario file, for editors that complete and check while you type."""
+    with user_errors(debug):
+        from gridloop.scenarios.json_schema import scenario_schema
+
+        text = json.dumps(scenario_schema(), indent=2) + "\n"
+        if out_file is None:
+            sys.stdout.write(text)
+        else:
+            out_file.write_text(text, encoding="utf-8")
+            line(out, "written", str(out_file), "green")
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RUN ...]", help="Folders of runs; the newest in runs/ if absent.", show_default=False),
+    ] = None,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Another place for the page.", show_default=False)
+    ] = None,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Write the HTML report of a run, also of one that was killed; of several runs a page that overlays them.
+
+    The report of one run goes into its folder, a comparison into the current folder as compare-NAMES.html.
+    """
     with user_errors(debug):
         from gridloop.scenarios.report import write_report
+        from gridloop.scenarios.report_compare import compare_path, write_comparison
+        from gridloop.scenarios.result import open_run
+
+        folders = runs or [newest()]
+        results = [open_run(folder) for folder in folders]
+        if len(results) == 1:
+            print(write_report(results[0], out_file or folders[0] / "report.html"))
+        else:
+            print(write_comparison(results, out_file or compare_path(results, Path())))
+
+
+@app.command()
+def export(
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a run; the newest in runs/ if absent.", show_default=False)
+    ] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="A .csv, .parquet or .h5 file; RUN/series.csv if absent.",
+                     show_default=False),
+    ] = None,
+    every_s: Annotated[
+        float | None,
+        typer.Option("--every", metavar="SECONDS", help="At most one row in that time.", show_default=False),
+    ] = None,
+    signals: Annotated[
+        list[str] | None,
+        typer.Option("--signals", metavar="PATTERNS", help="Which series: inv1.*,*.f[Hz]; all if absent.",
+                     show_default=False),
+    ] = None,
+    debug: Debug = False,
+) -> None:  # fmt: skip
+    """Write the series of a run to one file for other programs."""
+    with user_errors(debug):
+        from gridloop.scenarios.export import export as write_export
         from gridloop.scenarios.result import open_run
 
         folder = run or newest()
-        print(write_report(open_run(folder), folder / "report.html"))
+        patterns = [pattern.strip() for words in signals or [] for pattern in words.split(",") if pattern.strip()]
+        print(write_export(open_run(folder), out_file or folder / "series.csv", patterns, every_s))
 
 
 def newest() -> Path:
@@ -290,8 +375,15 @@ def show_table(rows: list[dict[str, Any]]) -> None:
     for key, value in rows[0].items():
         table.add_column(key, justify="right" if isinstance(value, float) else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(*(_cell(value) for value in row.values()))
     out.print(table)
+
+
+def _cell(value: Any) -> str:
+    """A value of a table; what a row has not stays empty."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:,.1f}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:

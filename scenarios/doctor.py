@@ -5,6 +5,7 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from zoneinfo import available_timezones
 
 from gridloop.scenarios.provenance import versions
 
@@ -20,6 +21,10 @@ def examine() -> list[dict[str, str]]:
     findings.append(_finding(
         "mosaik-api", find_spec("mosaik_api") is None, "absent, as it should be",
         "the abandoned package mosaik-api is installed and overwrites files of mosaik-api-v3: pip uninstall mosaik-api",
+    ))  # fmt: skip
+    zones = len(available_timezones())
+    findings.append(_finding(
+        "time zones", zones > 0, f"{zones} known", "profiles with a time_zone need them: pip install tzdata", "warning",
     ))  # fmt: skip
     writable = os.access(Path.cwd(), os.W_OK)
     findings.append(_finding("current folder", writable, "writable", "results go to runs/ here, but it is read-only"))
