@@ -9,19 +9,27 @@ with open_world() as world:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import mosaik
 import numpy as np
 from mosaik.starters import PythonStarter
 
+from gridloop.scenarios.links import Form, link
+from gridloop.scenarios.remote import Remotes
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.start import Group, Plan
-from gridloop.simulators.device import E_USED, EVENTS, DeviceSimulator, Sink, group_name
+from gridloop.simulators import profiles
+from gridloop.simulators.device import E_USED, EVENTS, RECORD, DeviceSimulator, Sink, group_name
 from gridloop.simulators.grid import GridSimulator
 from gridloop.simulators.meter import MeterSimulator
+from gridloop.simulators.operation import Log
+from gridloop.simulators.packed import pack
 from gridloop.simulators.profiles import ProfileSimulator
+from gridloop.simulators.records import GridTaker, UnitsTaker
+from gridloop.simulators.tap import Taker, Tap
+from gridloop.simulators.wire import to_array, to_lists
 
 GRID_SHOWS = ("P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]")  # of every unit
 TIME_RESOLUTION = 1e-6  # seconds; 2.5 ms exists
@@ -54,9 +62,40 @@ def open_world() -> mosaik.World:
     )  # fmt: skip
 
 
+class _Starter:
+    """Starts simulators in this process or in others.
+
+    Args:
+        world: the mosaik world.
+        remotes: those that are in other processes.
+    """
+
+    def __init__(self, world: mosaik.World, remotes: Remotes) -> None:
+        self._world, self.remotes = world, remotes
+        self.local: dict[str, Any] = {}
+
+    def here(self, name: str, simulator: Any, **init: Any) -> Any:
+        """Start a simulator of this process."""
+        self.local[name] = simulator
+        # a starter calls its class; ours is made already, so that the run can look at it
+        return self._world.start(PythonStarter(lambda: simulator), name, **init)  # type: ignore[arg-type]
+
+    def there(self, name: str, **init: Any) -> Any:
+        """Start a simulator of another process; what it is given can be sent."""
+        return self._world.start(self.remotes.starter(name), name, **init)
+
+    def forms(self, one: str, other: str) -> tuple[Form | None, Form | None]:
+        """What a group's values need on their way from one simulator to another, and back."""
+        one_is_far, other_is_far = one in self.remotes, other in self.remotes
+        return (
+            to_lists if other_is_far else to_array if one_is_far else None,
+            to_lists if one_is_far else to_array if other_is_far else None,
+        )
+
+
 def build(
-    plan: Plan, world: mosaik.World, sinks: Mapping[str, Sink] | None = None,
-    log: Callable[[float, str, str, str], None] | None = None,
+    plan: Plan, world: mosaik.World, sinks: Mapping[str, Sink] | None = None, log: Log | None = None,
+    remotes: Remotes | None = None,
 ) -> Built:  # fmt: skip
     """Start and connect the simulators of a plan.
 
@@ -65,65 +104,129 @@ def build(
         world: from `open_world`.
         sinks: takers of recorded rows, by the simulator's name ('Grid', 'Inverter', ...).
         log: takes (t_s, kind, target, outcome) of what happens in the grid.
+        remotes: the simulators in other processes; none by default.
     """
-    sinks = sinks or {}
-    scenario, network = plan.scenario, plan.case.network
-    simulators: dict[str, Any] = {}
-
-    def start(name: str, simulator: Any, **init: Any) -> Any:
-        simulators[name] = simulator
-        # a starter calls its class; ours is made already, so that the run can look at it
-        return world.start(PythonStarter(lambda: simulator), name, **init)  # type: ignore[arg-type]
-
-    grid = start("Grid", GridSimulator(plan.case, plan.events, sinks.get("Grid"), log), step_ms=scenario.step_ms)
+    sinks, remotes = sinks or {}, remotes or Remotes({}, {})
+    starter = _Starter(world, remotes)
+    scenario = plan.scenario
+    grid = _start_grid(plan, starter, sinks.get("Grid"), log)
     whole = grid.Grid()
     entities: dict[str, Any] = {"grid": whole} | {child.eid: child for child in whole.children}
     groups: dict[str, Any] = {}
     terminals: dict[str, Any] = {}
     taps: dict[str, Any] = {}  # units as the grid sees them
-    common = {"step_ms": scenario.step_ms, "extra_ticks_s": plan.event_times_s, "s_base_mva": network.s_base_mva}
     given: Any = None  # the simulator of all given powers
     for group in plan.groups:
         if group.model is not None:
-            device = start(
-                group.name, DeviceSimulator(group.model, sinks.get(group.name), log=log), **common,
-                changes=[(c.t_s, c.unit, c.key, c.value) for c in plan.changes if c.unit in group.ids],
-            )  # fmt: skip
-            units = getattr(device, group_name(group.model))(
-                ids=list(group.ids), params=group.params, s_start_pu=group.s_start_pu, emf_start_pu=group.emf_start_pu
-            )
+            device = _start_units(plan, group, starter, sinks.get(group.name), log)
+            units = getattr(device, group_name(group.model))(**_params_of(group, group.name in remotes))
         else:
-            given = given or start(group.name, ProfileSimulator(sinks.get(group.name)), **common)
-            units = given.Profiles(ids=list(group.ids), **vars(group.course))
+            given = given or _start_units(plan, group, starter, sinks.get(group.name), log)
+            units = given.Profiles(**_params_of(group, group.name in remotes))
         terminal = grid.Terminals(
-            units=list(group.ids), bus=list(group.bus), source=group.source, z=group.z_pu.tolist(),
+            units=list(group.ids), bus=list(group.bus), source=group.source, z=to_lists(group.z_pu),
             i_max=[float(i) if np.isfinite(i) else None for i in group.i_max_pu], weight=group.weight.tolist(),
         )  # fmt: skip
-        couple(world, plan, group, units, terminal)
+        couple(world, plan, group, (units, terminal), starter.forms(group.name, "Grid"))
         key = group.name if group.name not in groups else f"{group.name}-{len(groups)}"
         groups[key], terminals[key] = units, terminal
         entities |= {child.eid: child for child in units.children}
         taps |= {child.eid: child for child in terminal.children}
     if scenario.meters:
-        meters = start("Meter", MeterSimulator(sinks.get("Meter")), attrs=meter_attributes(scenario))
+        meters = starter.here("Meter", MeterSimulator(sinks.get("Meter")), attrs=meter_attributes(scenario))
         entities |= _add_meters(plan, world, meters, entities, taps)
+    takers = _takers(plan, remotes, sinks, log or (lambda *_: None))
+    if takers:
+        tap = starter.here(
+            "Tap", Tap(takers), step_ms=scenario.step_ms, extra_ticks_s=plan.event_times_s
+        ).Tap()  # fmt: skip
+        for name in takers:  # of several groups of profiles the first tells of all
+            world.connect(whole if name == "Grid" else groups[name], tap, RECORD)
     until = round(scenario.until_s / TIME_RESOLUTION) + 1
-    return Built(plan, world, entities, groups, terminals, simulators, until)
+    return Built(plan, world, entities, groups, terminals, starter.local, until)
 
 
-def couple(world: mosaik.World, plan: Plan, group: Group, units: Any, terminal: Any) -> None:
-    """Connect a group with its terminals: EMF or power at once, what the grid answers one unit of time later."""
-    model = group.model
+def _start_grid(plan: Plan, starter: _Starter, sink: Sink | None, log: Log | None) -> Any:
+    step_ms = plan.scenario.step_ms
+    if "Grid" in starter.remotes:
+        return starter.there("Grid", case=pack(plan.case), events=pack(plan.events), step_ms=step_ms)
+    return starter.here("Grid", GridSimulator(plan.case, plan.events, sink, log), step_ms=step_ms)
+
+
+def _start_units(plan: Plan, group: Group, starter: _Starter, sink: Sink | None, log: Log | None) -> Any:
+    """The simulator of a group's units."""
+    init: dict[str, Any] = {
+        "step_ms": plan.scenario.step_ms, "extra_ticks_s": plan.event_times_s,
+        "s_base_mva": plan.case.network.s_base_mva,
+    }  # fmt: skip
+    if group.model is not None:
+        init["changes"] = [(c.t_s, c.unit, c.key, c.value) for c in plan.changes if c.unit in group.ids]
+    if group.name in starter.remotes:
+        return starter.there(group.name, **init)
+    if group.model is None:
+        return starter.here(group.name, ProfileSimulator(sink), **init)
+    return starter.here(group.name, DeviceSimulator(group.model, sink, log=log), **init)
+
+
+def _params_of(group: Group, sent: bool) -> dict[str, Any]:
+    """What a group of units is created with; `sent` in the form that another process can take."""
+    if group.model is None:
+        given = {"ids": list(group.ids), **vars(group.course)}
+    else:
+        given = {
+            "ids": list(group.ids), "params": group.params, "s_start_pu": group.s_start_pu,
+            "emf_start_pu": group.emf_start_pu,
+        }  # fmt: skip
+        if sent:
+            given["params"] = {
+                field.name: to_lists(getattr(group.params, field.name)) for field in fields(group.params)
+            }  # fmt: skip
+    return {name: to_lists(value) for name, value in given.items()} if sent else given
+
+
+def _takers(plan: Plan, remotes: Remotes, sinks: Mapping[str, Sink], log: Log) -> dict[str, Taker]:
+    """What reads the records of the simulators in other processes, by their names."""
+    takers: dict[str, Taker] = {}
+    if "Grid" in remotes and "Grid" in sinks:
+        takers["Grid"] = GridTaker(plan.case, sinks["Grid"], log)
+    for group in plan.groups:
+        if group.name in remotes and group.name in sinks:
+            takers[group.name] = UnitsTaker(_outputs_of(group), sinks[group.name], log)
+    return takers
+
+
+def _outputs_of(group: Group) -> Callable[..., Any]:
+    """The type of what a group's model gives."""
+    model, params = group.model, group.params
+    if model is None:
+        return profiles.Outputs
+    return type(model.respond(params, model.initial(params, group.s_start_pu, group.emf_start_pu), model.held(params)))
+
+
+def couple(
+    world: mosaik.World, plan: Plan, group: Group, ends: tuple[Any, Any],
+    forms: tuple[Form | None, Form | None] = (None, None),
+) -> None:  # fmt: skip
+    """Connect a group with its terminals: EMF or power at once, what the grid answers one unit of time later.
+
+    Args:
+        world: the mosaik world.
+        plan: what the group is of.
+        group: the units.
+        ends: their entity and that of their terminals.
+        forms: what values need on their way to the terminals, and back.
+    """
+    model, (units, terminal), (there, back) = group.model, ends, forms
     if model is None or model.source == "power":
-        world.connect(units, terminal, ("P_gen[pu]", "P_gen[pu]"), ("Q_gen[pu]", "Q_gen[pu]"))
+        link(world, units, terminal, "P_gen[pu]", "Q_gen[pu]", form=there)
         answers = {
             "S[pu]": group.s_start_pu, "V[pu]": group.emf_start_pu, E_USED: group.s_start_pu, EVENTS: 0,
         }  # fmt: skip
     else:
-        forward = [("EMF[pu]", "EMF[pu]")]
+        forward = ["EMF[pu]"]
         if _grid_needs_frequency(plan) and any(port.attr == "f[Hz]" for port in model.outputs):
-            forward.append(("f[Hz]", "f[Hz]"))
-        world.connect(units, terminal, *forward)
+            forward.append("f[Hz]")
+        link(world, units, terminal, *forward, form=there)
         answers = {"S[pu]": group.s_start_pu, E_USED: group.emf_start_pu, EVENTS: 0}
         if any(port.attr == "V[pu]" for port in model.inputs):
             row = [plan.case.network.row_of_bus(bus) for bus in group.bus]
@@ -133,10 +236,9 @@ def couple(world: mosaik.World, plan: Plan, group: Group, units: Any, terminal: 
     wanted = {port.attr for port in model.inputs} | {EVENTS}
     if any(event.kind == "unit_start" for event in plan.events):
         wanted.add(E_USED)  # a unit that is off follows its bus, or gives nothing
-    answers = {attr: value for attr, value in answers.items() if attr in wanted}
-    world.connect(
-        terminal, units, *((attr, attr) for attr in answers), time_shifted=True, initial_data=answers
-    )  # fmt: skip
+    for attr in [attr for attr in answers if attr in wanted]:
+        form = back if attr != EVENTS else None  # a number
+        link(world, terminal, units, attr, time_shifted=True, initial_data=answers, form=form)
 
 
 def _grid_needs_frequency(plan: Plan) -> bool:

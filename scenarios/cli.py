@@ -102,22 +102,26 @@ def demo(debug: Debug = False) -> None:
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - the options of a command
     scenario: ScenarioName, sets: Sets = None,
     until_s: Annotated[float | None, typer.Option("--until", metavar="SECONDS", help="Another end.")] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Folder of results; runs/TIME-NAME if absent.")] = None,
     check_order: Annotated[
         bool, typer.Option("--check-order", help="Run again at half the step and report what changes.")
     ] = False,
+    remote: Annotated[
+        str, typer.Option("--remote", metavar="NAMES", show_default=False,
+                          help="Simulators in processes of their own: Grid,Inverter; or that listen: Grid=HOST:PORT."),
+    ] = "",
     as_json: AsJson = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Run a scenario, keep its results and write a report."""
-    execute(scenario, sets, until_s, folder, as_json, debug, check_order)
+    execute(scenario, sets, until_s, folder, as_json, debug, check_order=check_order, remote=remote)
 
 
 def execute(
     name: str, sets: list[str] | None, until_s: float | None, folder: Path | None, as_json: bool, debug: bool,
-    check_order: bool = False,
+    **options: Any,
 ) -> None:  # fmt: skip
     """What `run` and `demo` do; ends with the run's exit code."""
     with user_errors(debug):
@@ -133,7 +137,7 @@ def execute(
             with live.display(console, scenario.until_s) as watch:
                 result = run_scenario(
                     scenario, folder=folder, watch=watch, planned=lambda p: show_plan(console, p),
-                    check_order=check_order,
+                    **options,
                 )  # fmt: skip
         except RunFailed as failure:
             if debug:

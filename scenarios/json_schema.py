@@ -7,7 +7,7 @@ from typing import Any
 
 from gridloop.scenarios.problems import UNITS
 from gridloop.scenarios.schema import Scenario
-from gridloop.scenarios.unit_checks import FORMING_ONLY, known_keys
+from gridloop.scenarios.unit_checks import forming_keys, known_keys
 from gridloop.scenarios.unit_parts import GivenPower
 from gridloop.scenarios.unit_types import CONTROLS, known_types, model_of
 from gridloop.simulators.ports import Model
@@ -88,7 +88,7 @@ def _is(kind: str, control: str) -> dict[str, Any]:
 
 def _of_model(common: dict[str, Any], model: Model, has_controls: bool) -> dict[str, Any]:
     own = {"type", "bus"} | ({"control"} if has_controls else set())
-    own |= set(FORMING_ONLY) if model.source == "emf" else set()
+    own |= set(forming_keys(model))
     listed = {key: value for key, value in common.items() if key in own}
     return {
         "description": (inspect.getdoc(inspect.getmodule(model.params)) or model.name).splitlines()[0],

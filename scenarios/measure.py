@@ -79,6 +79,7 @@ def read(result: Result) -> Series:
         q_set_mvar=np.array([unit["q_set_kvar"] for unit in units]) / 1e3,
         v_pu=np.where(voltage == 0, np.nan, voltage),
         v_source_pu=np.where(v_source == 0, np.nan, v_source),
+        p_fed_mw=total("P_gen[MW]"),
         p_load_mw=p_load[:count],
         p_loss_mw=total("P_loss[MW]"),
         p_unserved_mw=total("P_unserved[MW]"),

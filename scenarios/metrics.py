@@ -36,7 +36,8 @@ class Series:
     q_set_mvar: Real  # (u,)
     v_pu: Real  # nan where a bus has no supply
     v_source_pu: Real  # at the units' buses
-    p_load_mw: Real  # (r,) totals of the grid
+    p_fed_mw: Real  # (r,) totals of the grid: of all units and the public grid
+    p_load_mw: Real
     p_loss_mw: Real
     p_unserved_mw: Real
     mismatch_mw: Real
@@ -176,11 +177,11 @@ def _voltage(s: Series, span: _Span) -> Figures:
 
 def _energy(s: Series, span: _Span) -> Figures:
     sources, served, losses, unserved = (
-        span.integral(power) / HOUR_S for power in (s.p_gen_mw.sum(1), s.p_load_mw, s.p_loss_mw, s.p_unserved_mw)
+        span.integral(power) / HOUR_S for power in (s.p_fed_mw, s.p_load_mw, s.p_loss_mw, s.p_unserved_mw)
     )
     scale = max(abs(sources), abs(served), 1e-12)
     return {
-        "energy_sources": (sources, "MWh", "energy that the units fed into the network"),
+        "energy_sources": (sources, "MWh", "energy that the units and the public grid fed into the network"),
         "energy_served": (served, "MWh", "energy that reached the loads"),
         "energy_network_losses": (losses, "MWh", "energy lost in lines, transformers and shunts"),
         "energy_unserved": (unserved, "MWh", "energy of loads that had no supply"),

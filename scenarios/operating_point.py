@@ -89,19 +89,23 @@ def _dispatch(network: Network, generators: Generators, units: Placed, pcc: Pcc 
         generators.p_pu, generators.v_pu, generators.reference,
     )  # fmt: skip
     own = ~np.isnan(units.p_set_pu) & ~units.is_given
-    s[units.row[own]] = 0  # set-points are taken for the net's dispatch
-    np.add.at(s, units.row, np.where(own | units.is_given, units.s_set_pu, 0))
+    # set-points are taken for the net's dispatch; what injects whatever comes takes no generator's place either
+    s[units.row[own]] = 0
+    s[np.setdiff1d(units.row, units.row[~units.is_fixed])] = 0
+    np.add.at(s, units.row, np.where(own | units.is_fixed, units.s_set_pu, 0))
     for row, v_set in zip(units.row, units.v_set_pu, strict=True):
         if not np.isnan(v_set):
             v[row] *= v_set / abs(v[row])
     size = np.zeros(n)
     np.add.at(size, units.row[units.is_emf], units.rated_kva[units.is_emf])
-    held = units.row[~units.is_fixed]
+    label = islands(network, network.closed)
+    held, forming = units.row[~units.is_fixed], units.row[units.is_emf]
+    reference[np.setdiff1d(np.arange(n), forming)] = False
     if pcc is not None:
-        label = islands(network, network.closed)
         reference[label == label[-1]] = False
         reference[-1], v[-1] = True, pcc.v_pu * np.exp(1j * pcc.angle_rad)
-        held = np.append(held, n - 1)
+        held, forming = np.append(held, n - 1), np.append(forming, n - 1)
+    held = held[np.isin(label[held], label[forming])]  # nothing follows in a dead island
     return Dispatch(s, v, reference, size, held)
 
 

@@ -77,7 +77,7 @@ def _generators_without_unit(scenario: Scenario, net: ImportedNet, rows: set[int
 def _two_ideal_sources(scenario: Scenario, rows: Mapping[str, int]) -> Iterator[Problem]:
     ideal = {
         name: row for name, row in rows.items()
-        if scenario.units[name].z_pu in (None, (0.0, 0.0)) and _forms_the_grid(scenario, name)
+        if scenario.units[name].z_pu in (None, (0.0, 0.0)) and _is_ideal(scenario, name)
     }  # fmt: skip
     for name, row in ideal.items():
         if list(ideal.values()).count(row) > 1:
@@ -88,6 +88,12 @@ def _two_ideal_sources(scenario: Scenario, rows: Mapping[str, int]) -> Iterator[
 def _forms_the_grid(scenario: Scenario, unit: str) -> bool:
     model = scenario.model_of(unit)
     return model is not None and model.source == "emf"
+
+
+def _is_ideal(scenario: Scenario, unit: str) -> bool:
+    """Whether a unit without z_pu holds the voltage of its bus; a machine has an impedance of its own."""
+    model = scenario.model_of(unit)
+    return model is not None and model.source == "emf" and not hasattr(model.params, "impedance_pu")
 
 
 def bus_name(network: Network, row: int) -> str:

@@ -130,12 +130,18 @@ class Recording:
             "s_base_mva": network.s_base_mva,
             "network": drawing(self._plan),
             "entities": kinds(self._plan),
-            "events": [vars(event) for event in self._events],
+            "events": [vars(event) for event in sorted(self._events, key=_order)],
             "metrics": {key: metric.to_json() for key, metric in whole.items()},
             "windows": [window.to_json() for window in windows],
             "wall": dict(wall),
         }
         write_record(self._path, content)
+
+
+def _order(event: Event) -> tuple[float, bool, str]:
+    """By time, set-points before what the grid does then: simulators in other processes tell it in any order."""
+    is_set = event.kind == "set"
+    return round(event.t_s, 6), not is_set, event.target if is_set else ""
 
 
 def write_record(folder: Path, content: Mapping[str, Any]) -> None:

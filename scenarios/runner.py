@@ -4,23 +4,26 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gridloop.scenarios.build import TIME_RESOLUTION, Built, build, open_world
 from gridloop.scenarios.recording import Recording, add_metrics, new_folder
+from gridloop.scenarios.remote import Remotes, places, programs
 from gridloop.scenarios.result import Metric, Result
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.start import LONGEST_H_LAMBDA, Plan, plan
 from gridloop.simulators.failure import SimulatorFailure
 
 log = logging.getLogger(__name__)
+
+Failure = TypeVar("Failure", bound=Exception)
 
 
 class RunFailed(RuntimeError):
@@ -66,7 +69,7 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
     scenario: Scenario, *, until_s: float | None = None, overrides: Mapping[str, Any] | None = None,
     folder: Path | str | None = None, watch: Callable[[Progress], None] | None = None,
     planned: Callable[[Plan], None] | None = None, extend: Callable[[Built], None] | None = None,
-    check_order: bool = False,
+    check_order: bool = False, remote: str | Iterable[str] = (),
 ) -> Result:  # fmt: skip
     """Run a scenario and return its result.
 
@@ -79,9 +82,12 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
         planned: called with what will run, once its start is known.
         extend: called with the built world before it runs, to add simulators of your own.
         check_order: run once more at half the step and add the metrics order_change_f and order_change_p.
+        remote: simulators that run in processes of their own, e.g. ("Grid", "Inverter"), or that listen already,
+            "Inverter=192.0.2.7:5678". The result is the same.
 
     Raises:
         ScenarioError: the scenario cannot run.
+        ValueError: `remote` names what is not there.
         RunFailed: a simulator failed; the error carries the result up to there.
     """
     changes = dict(overrides or {}) | ({} if until_s is None else {"until_s": until_s})
@@ -91,7 +97,8 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
     elif what.h_lambda > LONGEST_H_LAMBDA:
         step_ms = what.scenario.step_ms
         log.warning("step_ms = %g is too long for this stiff a grid: h*lambda = %.2f", step_ms, what.h_lambda)
-    stop = _Stop()
+    known = programs(what)
+    remotes, stop = Remotes(places(remote, known), known), _Stop()
 
     def each_look(t_s: float, outputs: Any) -> None:
         if stop.asked:
@@ -101,24 +108,35 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
 
     recording = Recording(what, new_folder(folder, what.scenario.name), each_look)
     stopwatch, failure, interrupted = Stopwatch(), None, False
-    with open_world() as world:
-        built = build(what, world, recording.sinks, recording.log)
-        for simulator in built.simulators.values():
-            simulator.step = stopwatch.watched(simulator.step)
-            simulator.get_data = stopwatch.watched(simulator.get_data)
-        if extend is not None:
-            extend(built)
-        recording.begin()
+    with remotes, open_world() as world:
+        built = None
         try:
-            with stop.on_interrupt():
-                world.run(until=built.until, print_progress=False, lazy_stepping=False)
-            failure = _silent_failure(built)
-        except (_Interrupted, KeyboardInterrupt):
-            interrupted = True
-        except Exception as error:  # noqa: BLE001 - whatever it was, the run keeps its results and says so
-            failure = _named(error) or _silent_failure(built) or error
-        finally:
-            _end_tasks(built)
+            built = build(what, world, recording.sinks, recording.log, remotes)
+            for simulator in built.simulators.values():
+                simulator.step = stopwatch.watched(simulator.step)
+                simulator.get_data = stopwatch.watched(simulator.get_data)
+            if extend is not None:
+                extend(built)
+        except Exception:
+            if remotes.failure is None:
+                raise
+        recording.begin()
+        if built is not None:
+            try:
+                with stop.on_interrupt():
+                    world.run(until=built.until, print_progress=False, lazy_stepping=False)
+                failure = _silent_failure(built)
+            except (_Interrupted, KeyboardInterrupt):
+                interrupted = True
+            except Exception as error:  # noqa: BLE001 - whatever it was, the run keeps its results and says so
+                interrupted = _cause(error, _Interrupted) is not None
+                failure = None if interrupted else _cause(error, SimulatorFailure) or _silent_failure(built) or error
+            finally:
+                _end_tasks(built)
+        if not interrupted:
+            failure = remotes.failure or failure
+    for entry in remotes.left:
+        recording.log(*entry)
     if failure is None:
         status, message = ("interrupted", "stopped by the user") if interrupted else ("done", "")
         result = recording.finish(status, message, stopwatch.wall_s)
@@ -178,11 +196,11 @@ class _Stop:
             signal.signal(signal.SIGINT, before)
 
 
-def _named(error: BaseException | None) -> SimulatorFailure | None:
-    """The failure of a simulator of ours behind whatever mosaik made of it."""
+def _cause(error: BaseException | None, kind: type[Failure]) -> Failure | None:
+    """The error of a kind of ours behind whatever mosaik made of it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, SimulatorFailure):
+        if isinstance(error, kind):
             return error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
@@ -201,5 +219,5 @@ def _silent_failure(built: Built) -> BaseException | None:
         mine = [name.partition(".")[2] for name in built.world.entity_graph if name.startswith(f"{sid}.")]
         step = getattr(runner, "current_step", None) or getattr(runner, "last_step", None)
         t_s = getattr(step, "time", 0) * TIME_RESOLUTION
-        return _named(error) or SimulatorFailure(sid, ", ".join(mine[:4]) or "?", t_s, error)
+        return _cause(error, SimulatorFailure) or SimulatorFailure(sid, ", ".join(mine[:4]) or "?", t_s, error)
     return None

@@ -16,7 +16,7 @@ from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.unit_parts import Reference, Unit
 from gridloop.simulators.case import Case, Pcc, Stage, Synchrocheck
 from gridloop.simulators.events import PCC, Event
-from gridloop.simulators.models.network import Complex, Network, Real
+from gridloop.simulators.models.network import Complex, Mask, Network, Real
 from gridloop.simulators.models.powerflow import PowerFlowError
 from gridloop.simulators.models.solve import VoltageCollapse
 from gridloop.simulators.net_case import LoadLaw, net_loads, rebased
@@ -25,6 +25,7 @@ from gridloop.simulators.ports import Model
 from gridloop.simulators.profile_table import Profile
 from gridloop.simulators.protection import synchrocheck_for
 
+STIFF = 1e-3  # share of a machine's impedance that stays where its terminal voltage is held
 LONGEST_H_LAMBDA = 0.5  # macro step times stiffness up to which the coupling is accurate
 
 
@@ -114,14 +115,22 @@ def plan(scenario: Scenario) -> Plan:
     if problems:
         raise scenario.error(*problems)
     units = _Units(scenario, network, read_profiles(scenario), net.generators.bus.tolist())
+    if scenario.start == "droop" and units.without_droop:
+        raise scenario.error(*(
+            Problem(("units", name), "start: droop needs a droop law, which this type has none of: start: power_flow")
+            for name in units.without_droop
+        ))  # fmt: skip
     placed, pcc = units.placed(), _pcc(scenario, network)
     try:
         if scenario.start == "power_flow":
             start = power_flow_start(network, loads, net.generators, placed, pcc, law.v0_pu)
         else:
-            start = droop_start(network, loads, placed, pcc)
+            start = units.behind_impedances(droop_start(network, loads, units.at_terminals(placed), pcc))
     except (PowerFlowError, VoltageCollapse, ArithmeticError) as error:
         raise scenario.error(Problem(("start",), f"{scenario.start}: {_explain(error, network)}")) from error
+    problems = _beyond_limits(scenario, placed, start)
+    if problems:
+        raise scenario.error(*problems)
     if law.v0_pu is None and scenario.start == "power_flow":
         level = np.abs(start.v_bus[loads.bus])
         loads = loads._replace(v0_pu=np.where(level > 0, level, 1.0))
@@ -146,6 +155,20 @@ def _import(scenario: Scenario) -> ImportedNet:
         raise scenario.error(Problem(("grid", "net"), str(error))) from error
     s_mva, v_kv = (None, None) if base is None else (base.s_mva, base.v_kv)
     return rebased(net, s_mva, v_kv, grid.f_nom_hz)
+
+
+def _beyond_limits(scenario: Scenario, placed: Placed, start: OperatingPoint) -> list[Problem]:
+    """Units that the start asks for more than their largest current: their limit would act at once."""
+    v = start.v_bus[placed.row]
+    current = np.abs(np.divide(start.s_pu, v, out=np.zeros_like(start.s_pu), where=v != 0))
+    return [
+        Problem(
+            ("units", name),
+            f"start: {scenario.start}: {name} would carry {100 * i / most:.0f} % of its largest current; "
+            "give it a higher i_max_percent, or less to do",
+        )
+        for name, i, most in zip(scenario.units, current, placed.i_max_pu, strict=True) if i > most * (1 + 1e-9)
+    ]  # fmt: skip
 
 
 def _explain(error: Exception, network: Network) -> str:
@@ -218,6 +241,11 @@ class _Units:
             return np.array([unit.parameters.get(key, np.nan) for unit in units], float) * factor
 
         p, q = column("p_set_kw", self._kw), column("q_set_kvar", self._kw)
+        for places, params in self._by_model():
+            possible = getattr(params, "s_settled_pu", None)  # a source may have less than is asked of it
+            if possible is not None:
+                p[places] = np.where(np.isnan(p[places]), np.nan, possible.real)
+                q[places] = np.where(np.isnan(q[places]), np.nan, possible.imag)
         for place in np.flatnonzero(is_given):
             course = self._courses[self._names[place]]
             p[place], q[place] = (
@@ -236,10 +264,40 @@ class _Units:
         return np.array([unit.parameters.get("s_rated_kva", np.nan) for unit in self._units], float)
 
     def _impedances(self) -> Complex:
-        """Source impedances on the system base from those on the units' own ratings."""
+        """Source impedances on the system base: the models' own, or from the file's on the units' own ratings."""
         own: Complex = np.array([complex(*(unit.z_pu or (0.0, 0.0))) for unit in self._units], complex)
         z: Complex = own * self._network.s_base_mva * 1e3 / np.nan_to_num(self._ratings(), nan=1.0)
+        for places, params in self._by_model():
+            z[places] = getattr(params, "impedance_pu", z[places])
         return z
+
+    @property
+    def _machines(self) -> list[tuple[list[int], Any]]:
+        """Places and parameters of units that bring an impedance of their own."""
+        return [(places, params) for places, params in self._by_model() if hasattr(params, "impedance_pu")]
+
+    @property
+    def without_droop(self) -> list[str]:
+        """Machines whose power is the same at every frequency."""
+        return [
+            self._names[place] for places, params in self._machines for place in places
+            if not hasattr(params, "droop_p_rad_per_s_pu")
+        ]  # fmt: skip
+
+    def at_terminals(self, placed: Placed) -> Placed:
+        """Machines as nearly ideal sources at their terminals, whose voltage their droop lines are of."""
+        z = placed.z_pu.copy()
+        for places, _ in self._machines:
+            z[places] *= STIFF
+        return replace(placed, z_pu=z)
+
+    def behind_impedances(self, start: OperatingPoint) -> OperatingPoint:
+        """The same start with the machines' EMFs behind the whole of their impedances."""
+        emf, z = start.emf_pu.copy(), self._impedances()
+        for places, _ in self._machines:
+            s, v = start.s_pu[places], start.v_bus[self._rows[places]]
+            emf[places] = v + z[places] * np.divide(s, v, out=np.zeros_like(s), where=v != 0).conj()
+        return replace(start, emf_pu=emf)
 
     def _current_limits(self) -> Real:
         """Largest currents on the system base, inf = no limit."""
@@ -279,11 +337,16 @@ class _Units:
         for places, params in self._by_model():
             model = self._models[places[0]]
             if self._scenario.start == "power_flow":
-                settled = _settled(params, start.s_pu[places], start.emf_pu[places], self._kw)
+                own = self.placed().is_fixed[places]
+                # a machine holds the voltage of its terminal, not the EMF behind its impedance
+                holds = start.v_bus[self._rows] if hasattr(params, "impedance_pu") else start.emf_pu
+                settled = _settled(params, start.s_pu[places], holds[places], self._kw, own)
             else:
                 settled = params
             droop = getattr(settled, "droop_p_rad_per_s_pu", None)
-            weight = self._ratings()[places] if droop is None else 1 / droop
+            weight = self._ratings()[places]
+            if droop is not None:  # an isochronous unit counts by its rating, before those with droop
+                weight = np.divide(1.0, droop, out=weight, where=droop > 0)
             found.append(self._group(places, model.name, model, settled, None, weight, start))
         alike: dict[tuple[float, ...], list[int]] = {}
         for place, name in enumerate(self._names):
@@ -313,11 +376,13 @@ def _default(model: Model, name: str) -> Any:
     return next((field.default for field in fields(model.params) if field.name == name), np.inf)
 
 
-def _settled(params: Any, s_pu: Complex, phasor_pu: Complex, kw: float) -> Any:
-    """Parameters whose set-points are those of the start."""
+def _settled(params: Any, s_pu: Complex, phasor_pu: Complex, kw: float, keeps_own: Mask) -> Any:
+    """Parameters whose set-points are those of the start, but for units that keep the file's."""
     values = {"p_set_kw": s_pu.real / kw, "q_set_kvar": s_pu.imag / kw, "v_set_pu": np.abs(phasor_pu)}
     known = {field.name for field in fields(params)}
-    return replace(params, **{name: value for name, value in values.items() if name in known})
+    return replace(params, **{
+        name: np.where(keeps_own, getattr(params, name), value) for name, value in values.items() if name in known
+    })  # fmt: skip
 
 
 def _events(scenario: Scenario) -> tuple[Event, ...]:

@@ -50,6 +50,11 @@ def known_keys(model: Model) -> list[str]:
     return [field.name for field in fields(model.params) if field.name not in SYSTEM_FIELDS]
 
 
+def forming_keys(model: Model) -> tuple[str, ...]:
+    """The keys of units with an EMF that this model's units may have; a machine brings an impedance of its own."""
+    return FORMING_ONLY if model.source == "emf" and not hasattr(model.params, "impedance_pu") else ()
+
+
 def belongs_to_another_control(key: str, kind: Any, control: Any) -> bool:
     """Whether a key is of use only to units of the same type with another control."""
     controls = CONTROLS.get(kind, {}) if isinstance(kind, str) else {}
@@ -64,7 +69,7 @@ def belongs_to_another_control(key: str, kind: Any, control: Any) -> bool:
 def _all_keys(kind: str, control: str) -> frozenset[str]:
     """What may stand under a unit."""
     model = model_of(kind, control)
-    own = set() if model is None else {*known_keys(model), *(FORMING_ONLY if model.source == "emf" else ())}
+    own = set() if model is None else {*known_keys(model), *forming_keys(model)}
     return frozenset(own | Unit.model_fields.keys() - set(FORMING_ONLY))
 
 
@@ -75,6 +80,9 @@ def _source_problems(path: Path, unit: dict[str, Any], model: Model) -> list[Pro
             Problem((*path, key), f"a unit of type {unit['type']} injects power: it has no {key}")
             for key in FORMING_ONLY if unit.get(key) is not None and unit["type"] not in CONTROLS
         ]  # fmt: skip
+    if hasattr(model.params, "impedance_pu"):
+        message = f"a unit of type {unit['type']} has an impedance of its own, from its data: delete this key"
+        return [Problem((*path, "z_pu"), message)] if unit.get("z_pu") is not None else []
     if "i_max_percent" in unit and unit.get("z_pu") in (None, [0, 0]):
         message = (
             "an ideal voltage source cannot limit its current: give the unit a z_pu, e.g. z_pu: [0.01, 0.1], "

@@ -49,9 +49,13 @@ def model_of(kind: str, control: str = "droop", folder: Path = Path()) -> Model 
     if kind not in known:
         hint = did_you_mean(kind, known)
         raise ValueError(f"unknown type {kind!r}{hint}" + (", MODULE:MODEL" if "known:" in hint else ""))
-    module = CONTROLS.get(kind, {}).get(control, kind)
-    model: Model = import_module(f"gridloop.simulators.models.{module}").MODEL
+    model: Model = import_module(module_of(kind, control)).MODEL
     return model
+
+
+def module_of(kind: str, control: str) -> str:
+    """The module that holds the model of one of our types."""
+    return f"gridloop.simulators.models.{CONTROLS.get(kind, {}).get(control, kind)}"
 
 
 def _own_model(kind: str, folder: Path) -> Model:

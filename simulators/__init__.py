@@ -9,6 +9,8 @@ SIM_CONFIG: dict[str, Any] = {
     "Grid": {"python": "gridloop.simulators.standalone:Grid"},
     "Inverter": {"python": "gridloop.simulators.standalone:Inverter"},
     "Following": {"python": "gridloop.simulators.standalone:Following"},
+    "Diesel": {"python": "gridloop.simulators.standalone:Diesel"},
+    "Machine": {"python": "gridloop.simulators.standalone:Machine"},
     "Profile": {"python": "gridloop.simulators.profiles:ProfileSimulator"},
     "Meter": {"python": "gridloop.simulators.meter:MeterSimulator"},
     "Recorder": {"python": "gridloop.simulators.tap:Recorder"},

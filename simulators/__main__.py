@@ -59,7 +59,10 @@ async def serve(simulator: Any, host: str, port: int, listen: bool, timeout_s: f
     from mosaik_api_v3.connection import Channel, EndOfRequests
 
     reader, writer = await asyncio.wait_for(_streams(host, port, listen), timeout_s)
-    working = asyncio.create_task(_answer(Channel(reader, writer), simulator))
+    channel = Channel(reader, writer)
+    # asyncio would print what nobody has asked for
+    channel._receiver_task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    working = asyncio.create_task(_answer(channel, simulator))
     # the channel's own task dies of a connection that is reset and leaves its requests waiting for ever
     while not working.done() and reader.exception() is None:
         await asyncio.wait([working], timeout=LOOK_S)

@@ -18,14 +18,14 @@ import numpy as np
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.ports import Model, Port
 from gridloop.simulators.ticks import Ticks
-from gridloop.simulators.wire import to_array, to_lists
+from gridloop.simulators.wire import as_arrays, to_array, to_lists
 
 Sink = Callable[[int, Any], None]
 
 EVENTS = "events[1]"
 E_USED = "E_used[pu]"
 VA_USED = "Va_used[deg]"
-RECORD = "record[1]"  # everything a group shows at once, in lists: for a recorder in another process
+RECORD = "record[1]"  # everything a group shows at once and what happened, for a recorder in another process
 # key of a set-point in a scenario -> the input, and the factor to its unit
 SET_POINTS = {"p_set_kw": ("P_set[MW]", 1e-3), "q_set_kvar": ("Q_set[MVar]", 1e-3), "v_set_pu": ("V_set[pu]", 1.0)}
 SAME_EMF_PU = 1e-9  # what magnitude and angle of an EMF may lose on their way through the grid
@@ -74,6 +74,7 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
     ) -> None:  # fmt: skip
         super().__init__(meta(model))  # type: ignore[no-untyped-call]
         self._model, self._sink, self._log = model, sink, log or (lambda *_: None)
+        self._entries: list[Any] = []  # of the log, as of the last step
         self._changes: list[Any] = []  # (time, unit, key, value), the next one first
         self._groups: dict[str, _Group] = {}
         self._place: dict[str, tuple[_Group, int]] = {}  # unit -> its group and row
@@ -157,8 +158,8 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
     def step(self, time: int, inputs: Any, max_advance: int) -> int:
         """Advance every group to `time` and return the next tick."""
         if self._json:
-            inputs = {eid: _as_arrays(attrs) if eid in self._groups else attrs for eid, attrs in inputs.items()}
-        due = self._due(time) if self._changes else ()
+            inputs = {eid: as_arrays(attrs) if eid in self._groups else attrs for eid, attrs in inputs.items()}
+        due = self._due(time) if self._changes or self._entries else ()
         for group in self._groups.values():
             try:
                 group.step(time, self._resolution, inputs, [change for change in due if change[0] in group.ids])
@@ -171,12 +172,18 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
 
     def _due(self, time: int) -> list[Any]:
         """Take the changes of `time` off the list and log them."""
-        due = []
+        due: list[Any] = []
+        self._entries = []
         while self._changes and self._changes[0][0] <= time:
             _, unit, key, value = self._changes.pop(0)
             due.append((unit, key, value))
-            self._log(round(time * self._resolution, 9), "set", f"{unit}.{key}", f"now {value:g}")
+            entry = (round(time * self._resolution, 9), "set", f"{unit}.{key}", f"now {value:g}")
+            self._entries.append(entry)
+            self._log(*entry)
         return due
+
+    def _record(self, group: "_Group") -> dict[str, Any]:
+        return {"log": self._entries, "outputs": [to_lists(field) for field in group.outputs]}
 
     def get_data(self, outputs: Any) -> Any:
         """Outputs of groups (arrays) and units (floats) as of the last step."""
@@ -185,7 +192,7 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
         for eid, attrs in outputs.items():
             group = self._groups.get(eid)
             if group is not None:
-                shown = {attr: group.shown(attr) for attr in attrs}
+                shown = {attr: self._record(group) if attr == RECORD else group.shown(attr) for attr in attrs}
                 data[eid] = {attr: to_lists(value) for attr, value in shown.items()} if self._json else shown
                 continue
             group, row = self._place[eid]
@@ -208,14 +215,6 @@ def refuse_unknown(simulator: str, left: Mapping[str, Any]) -> None:
     """Raise ValueError for parameters that nobody has taken."""
     if left:
         raise ValueError(f"{simulator}: unknown parameter {', '.join(left)}")
-
-
-def _as_arrays(attrs: Mapping[str, Any]) -> Any:
-    """A group's inputs as arrays, which came as lists."""
-    return {
-        attr: {source: value if attr == EVENTS else to_array(value) for source, value in sources.items()}
-        for attr, sources in attrs.items()
-    }
 
 
 class _Group:
@@ -327,9 +326,7 @@ class _Group:
         self._inputs = type(self._inputs)(*held)
 
     def shown(self, attr: str) -> Any:
-        """One output attribute: an array (n,), or all fields of the outputs in lists."""
-        if attr == RECORD:
-            return [to_lists(field) for field in self.outputs]
+        """One output attribute, an array (n,)."""
         return show(self._out[attr], self.outputs, self._s_base_mva)
 
 

@@ -17,7 +17,7 @@ import mosaik_api_v3
 import numpy as np
 
 from gridloop.simulators.case import Case
-from gridloop.simulators.device import E_USED, EVENTS, Sink, refuse_unknown
+from gridloop.simulators.device import E_USED, EVENTS, RECORD, Sink, refuse_unknown
 from gridloop.simulators.events import Event
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.grid_series import Row
@@ -25,15 +25,17 @@ from gridloop.simulators.models.network import Complex, Mask
 from gridloop.simulators.models.nodal import Observation, loading_percent, observe
 from gridloop.simulators.models.solve import Solution, VoltageCollapse
 from gridloop.simulators.operation import Operation
+from gridloop.simulators.records import GridAccount
 from gridloop.simulators.terminals import Board, Slot
 from gridloop.simulators.ticks import Ticks
+from gridloop.simulators.wire import as_arrays, to_lists
 
 SCALAR_OUT = ["P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]", E_USED, "Va_used[deg]", EVENTS]
 META = {
     "api_version": "3.0",
     "type": "time-based",
     "models": {
-        "Grid": {"public": True, "any_inputs": False, "params": [], "attrs": [EVENTS]},
+        "Grid": {"public": True, "any_inputs": False, "params": [], "attrs": [EVENTS, RECORD]},
         "Terminals": {
             "public": True, "any_inputs": False, "params": ["units", "bus", "source", "z", "i_max", "weight"],
             "attrs": ["EMF[pu]", "P_gen[pu]", "Q_gen[pu]", "f[Hz]", "S[pu]", "V[pu]", E_USED, EVENTS],
@@ -65,16 +67,19 @@ class GridSimulator(mosaik_api_v3.Simulator):
         events: what happens, and when.
         sink: takes (time, Row) of every step, to record them.
         log: takes (t_s, kind, target, outcome) of everything that happened.
+        json: whether groups exchange lists, as they must in another process than mosaik's.
     """
 
     def __init__(
         self, case: Case, events: tuple[Event, ...] = (), sink: Sink | None = None,
-        log: Callable[[float, str, str, str], None] | None = None,
+        log: Callable[[float, str, str, str], None] | None = None, json: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(META)  # type: ignore[no-untyped-call]
         self._case, self._sink = case, sink
         self._board = Board(case.network.row_of_bus, case.network.s_base_mva)
-        self._operation = Operation(case, events, self._board, log or (lambda *_: None))
+        log = log or (lambda *_: None)
+        self._account = GridAccount(log) if json else None
+        self._operation = Operation(case, events, self._board, log if self._account is None else self._account.log)
         self._event_times_s = [event.t_s for event in events]
         self._unit: dict[str, tuple[Slot, int]] = {}  # name -> its terminal and offset there
         self._sid, self._resolution = "", 1.0
@@ -134,7 +139,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
         slot = self._board.slots[eid]
         s, v, emf = self._start(slot)
         if slot.many:
-            return {"S[pu]": s, "V[pu]": v, E_USED: emf, EVENTS: 0}
+            return self._sent({"S[pu]": s, "V[pu]": v, E_USED: emf, EVENTS: 0})
         return _scalars(s[0] * self._case.network.s_base_mva, v[0], emf[0], 0)
 
     def _start(self, slot: Slot) -> tuple[Complex, Complex, Complex]:
@@ -154,12 +159,18 @@ class GridSimulator(mosaik_api_v3.Simulator):
         """Apply the events of `time`, solve, and return the next tick."""
         operation = self._operation
         t_s = round(time * self._resolution, 9)  # as a scenario would write it: 0.3, not 0.30000000000000004
+        if self._account is not None:
+            slots = self._board.slots
+            many = [eid for eid in inputs if eid in slots and slots[eid].many]
+            inputs = {**inputs, **{eid: as_arrays(inputs[eid]) for eid in many}}
         try:
             solution = operation.advance(t_s, inputs)
         except VoltageCollapse as collapse:
-            raise SimulatorFailure(self._sid, operation.name_of_bus(collapse.bus), t_s, collapse) from collapse
+            raise self._failure(operation.name_of_bus(collapse.bus), t_s, collapse) from collapse
         except Exception as error:
-            raise SimulatorFailure(self._sid, "Grid", t_s, error) from error
+            raise self._failure("Grid", t_s, error) from error
+        if self._account is not None:
+            self._account.close_step(time, operation.epoch)
         if self._sink is not None:
             row = Row(
                 operation.epoch, solution.x, solution.turn, solution.s_source, solution.iterations,
@@ -167,6 +178,14 @@ class GridSimulator(mosaik_api_v3.Simulator):
             )  # fmt: skip
             self._sink(time, row)
         return self._ticks.after(time)
+
+    def _failure(self, entity: str, t_s: float, cause: Exception) -> Exception:
+        failure = SimulatorFailure(self._sid, entity, t_s, cause)
+        return failure if self._account is None else self._account.sign(failure)
+
+    def _sent(self, shown: dict[str, Any]) -> dict[str, Any]:
+        """What a group shows in the form in which it is exchanged."""
+        return shown if self._account is None else {attr: to_lists(value) for attr, value in shown.items()}
 
     def get_data(self, outputs: Any) -> Any:
         """State as of the last step: arrays of Terminals, scalars of everything else."""
@@ -177,7 +196,10 @@ class GridSimulator(mosaik_api_v3.Simulator):
         for eid, attrs in outputs.items():
             slot = self._board.slots.get(eid)
             if slot is not None and slot.many:
-                data[eid] = {attr: self._show_rows(slot, attr, solution) for attr in attrs}
+                data[eid] = self._sent({attr: self._show_rows(slot, attr, solution) for attr in attrs})
+                continue
+            if eid == "Grid":
+                data[eid] = {attr: self._show_whole(attr) for attr in attrs}
                 continue
             if slot is not None or eid in self._board.views or eid in self._unit:
                 shown = self._show_scalars(eid, solution)
@@ -186,6 +208,11 @@ class GridSimulator(mosaik_api_v3.Simulator):
                 shown = self._show_child(eid, seen, solution.turn)
             data[eid] = {attr: shown[attr] for attr in attrs}
         return data
+
+    def _show_whole(self, attr: str) -> Any:
+        if attr == EVENTS:
+            return self._operation.count
+        return None if self._account is None else self._account.record(self._operation)
 
     def _show_rows(self, slot: Slot, attr: str, solution: Solution) -> Any:
         """One attribute of a Terminals entity; a single group gets the solution's own arrays."""
@@ -242,8 +269,6 @@ class GridSimulator(mosaik_api_v3.Simulator):
 
     def _show_child(self, eid: str, seen: Observation, turn: Any) -> dict[str, Any]:
         net, s_base = self._operation.epoch.net.network, self._case.network.s_base_mva
-        if eid == "Grid":
-            return {EVENTS: self._operation.count}
         if eid in net.bus_names:
             row = net.row_of_bus(eid)
             turned = (

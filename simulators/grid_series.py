@@ -1,7 +1,7 @@
 """Series of a recorded stretch of the network: what every unit, bus, branch and load did."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -9,10 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gridloop.simulators.case import Case
-from gridloop.simulators.models.network import Complex, Index, Real
-from gridloop.simulators.models.nodal import Reduction, loading_percent, observe
+from gridloop.simulators.models.network import Complex, Index, Mask, Real
+from gridloop.simulators.models.nodal import Reduction, Sources, loading_percent, observe, reduce
 
 SIGNALS = ("buses", "branches", "loads")
+
+
+class Topology(NamedTuple):
+    """All that an epoch of a case depends on: where the units stand, and what is switched."""
+
+    closed: Mask  # (m,) branches
+    sources: Sources
+    injected_bus: Index  # (u,) of the units that inject power
+    i_max_injected: Real  # (u,) their current limits [pu], inf = none
+    injecting: Mask  # (u,) whether they are connected
+    fault_pu: Complex  # (n,) admittance to ground
 
 
 @dataclass(frozen=True)
@@ -25,7 +36,7 @@ class Epoch:
 
     net: Reduction
     n_load: int
-    i_max_injected: Sequence[float]
+    i_max_injected: Real
 
     @cached_property
     def supplied_loads(self) -> Index:
@@ -50,6 +61,22 @@ class Epoch:
         return bool(np.isfinite(self.i_max).any())
 
 
+def epoch_of(case: Case, topology: Topology) -> Epoch:
+    """The epoch of a topology.
+
+    Raises:
+        ValueError: two ideal sources at one bus.
+    """
+    network, load_bus = case.network, case.loads.bus
+    if topology.fault_pu.any():
+        network = replace(network, shunt_pu=network.shunt_pu + topology.fault_pu)
+    net = reduce(
+        network, topology.closed, topology.sources, np.concatenate((load_bus, topology.injected_bus)),
+        np.concatenate((np.ones(len(load_bus), bool), topology.injecting)),
+    )  # fmt: skip
+    return Epoch(net, len(load_bus), topology.i_max_injected)
+
+
 class Row(NamedTuple):
     """One recorded instant: `x` of the solution and the power of the sources, in one epoch."""
 
@@ -71,7 +98,7 @@ def current_limited(epoch: Epoch, x: Complex) -> Any:
         limited[..., net.limited] = current >= i_max * (1 - 1e-9)
     injected = net.supplied[net.supplied >= epoch.n_load] - epoch.n_load
     drawn = np.abs(x[..., n_source + len(epoch.supplied_loads) : n_source + len(net.supplied)])
-    limited[..., n_source + injected] = drawn >= np.array(epoch.i_max_injected)[injected] * (1 - 1e-9)
+    limited[..., n_source + injected] = drawn >= epoch.i_max_injected[injected] * (1 - 1e-9)
     return limited
 
 

@@ -13,10 +13,10 @@ from gridloop.simulators import events as grid_events
 from gridloop.simulators.case import Case
 from gridloop.simulators.events import PCC, Event, Switching
 from gridloop.simulators.frequency import Frequencies
-from gridloop.simulators.grid_series import Epoch, current_limited
+from gridloop.simulators.grid_series import Epoch, Topology, current_limited, epoch_of
 from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, demand, with_injections
 from gridloop.simulators.models.network import Complex, Index, Mask
-from gridloop.simulators.models.nodal import Sources, reduce
+from gridloop.simulators.models.nodal import Sources
 from gridloop.simulators.models.solve import Solution, VoltageCollapse, solve
 from gridloop.simulators.protection import in_synchronism, relays, watch
 from gridloop.simulators.terminals import Board
@@ -40,6 +40,7 @@ class Operation:
         self._load_rows = {name: row for row, name in enumerate(case.load_names)}
         self._t_s, self._half_unit_s = 0.0, 0.0
         self.state: Switching
+        self.topology: Topology
         self.epoch: Epoch
         self.solution: Solution | None = None
         self.count = 0  # of events
@@ -94,19 +95,15 @@ class Operation:
 
     def _begin_epoch(self) -> None:
         """Reduce anew after an event; report buses that lost their supply."""
-        state, case = self.state, self._case
-        network = case.network
-        if state.fault_pu.any():
-            network = replace(network, shunt_pu=network.shunt_pu + state.fault_pu)
-        injected = np.array(self._board.power.bus, np.intp)
-        net = reduce(
-            network, state.closed, self._sources._replace(connected=state.connected),
-            np.concatenate((state.loads.bus, injected)),
-            np.concatenate((np.ones(len(state.loads.bus), bool), state.injecting)),
+        state, power = self.state, self._board.power
+        self.topology = Topology(
+            state.closed, self._sources._replace(connected=state.connected), np.array(power.bus, np.intp),
+            np.array(power.i_max, float), state.injecting, state.fault_pu,
         )  # fmt: skip
-        self.epoch, self.solution = Epoch(net, len(state.loads.bus), self._board.power.i_max), None
+        self.epoch, self.solution = epoch_of(self._case, self.topology), None
+        net = self.epoch.net
         self.injected = net.supplied[net.supplied >= len(state.loads.bus)] - len(state.loads.bus)
-        self._i_max_injected = np.array(self._board.power.i_max)[self.injected]
+        self._i_max_injected = self.topology.i_max_injected[self.injected]
         self._frequencies.follow(net)
         self._take_loads()
         before, self._dead = self._dead, net.dead_bus
@@ -242,6 +239,8 @@ class Operation:
         for row, (p_mw, q_mvar) in changed.items():
             p[row] = p[row] if p_mw is None else p_mw / s_base
             q[row] = q[row] if q_mvar is None else q_mvar / s_base
+            if not (np.isfinite(p[row]) and np.isfinite(q[row])):
+                raise ValueError(f"the power of {self._case.load_names[row]} is not finite")
         self.state = replace(self.state, loads=loads._replace(p0_pu=p, q0_pu=q))
         self._take_loads()
 

@@ -8,12 +8,16 @@ import numpy as np
 
 from gridloop.simulators.case import Case, Pcc, Stage, Synchrocheck
 from gridloop.simulators.events import Event
+from gridloop.simulators.grid_series import Topology
 from gridloop.simulators.models.loads import Loads
 from gridloop.simulators.models.network import Network, TwoPorts
+from gridloop.simulators.models.nodal import Sources
 from gridloop.simulators.wire import to_array, to_lists
 
 # nothing else is made from what another process sends
-TYPES = {kind.__name__: kind for kind in (Case, Event, Loads, Network, Pcc, Stage, Synchrocheck, TwoPorts)}
+TYPES = {
+    kind.__name__: kind for kind in (Case, Event, Loads, Network, Pcc, Sources, Stage, Synchrocheck, Topology, TwoPorts)
+}
 
 
 def pack(value: Any) -> Any:

@@ -83,4 +83,4 @@ class Model:
     advance: Callable[..., Any]
     respond: Callable[..., Any]
     align: Callable[..., Any]
-    source: Literal["emf", "power"] = "emf"  # what the grid takes from it: an EMF phasor or injected power
+    source: Literal["emf", "power", "none"] = "emf"  # what the grid takes from it: EMF phasors, power or nothing

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import mosaik_api_v3
 import numpy as np
 
-from gridloop.simulators.device import Sink, refuse_unknown, show
+from gridloop.simulators.device import RECORD, Sink, refuse_unknown, show
 from gridloop.simulators.models.network import Real
 from gridloop.simulators.ports import Port
 from gridloop.simulators.ticks import Ticks
@@ -40,7 +40,7 @@ META: Any = {
     "models": {
         "Profiles": {
             "public": True, "any_inputs": False, "params": ["ids", "times_s", "p_gen_mw", "q_gen_mvar"],
-            "attrs": [port.attr for port in OUTPUTS],
+            "attrs": [*(port.attr for port in OUTPUTS), RECORD],
         },
         "Profile": {
             "public": False, "any_inputs": False, "params": [], "attrs": [port.attr for port in OUTPUTS if port.scalar],
@@ -54,14 +54,15 @@ class ProfileSimulator(mosaik_api_v3.Simulator):
 
     Args:
         sink: takes (time, Outputs) of every step, all groups' units in the order of creation.
+        json: whether groups exchange lists, as they must in another process than mosaik's.
     """
 
-    def __init__(self, sink: Sink | None = None) -> None:
+    def __init__(self, sink: Sink | None = None, json: bool = False) -> None:
         super().__init__(META)  # type: ignore[no-untyped-call]
-        self._sink = sink
+        self._sink, self._json = sink, json
         self._groups: dict[str, _Group] = {}
         self._place: dict[str, tuple[_Group, int]] = {}  # unit -> its group and row
-        self._resolution, self._s_base_mva, self._json = 1.0, 1.0, False
+        self._resolution, self._s_base_mva = 1.0, 1.0
         self._ticks: Ticks
         self._ports = {port.attr: port for port in OUTPUTS}
 
@@ -72,11 +73,9 @@ class ProfileSimulator(mosaik_api_v3.Simulator):
             step_ms: macro step (5).
             extra_ticks_s: times of events (none).
             s_base_mva: system base of what groups exchange (1).
-            json: whether groups exchange lists, as they must in another process than mosaik's (False).
         """
         self._resolution = time_resolution
         self._s_base_mva = sim_params.pop("s_base_mva", 1.0)
-        self._json = sim_params.pop("json", False)
         self._ticks = Ticks(sim_params.pop("step_ms", 5.0), sim_params.pop("extra_ticks_s", ()), time_resolution)
         refuse_unknown("Profile", sim_params)
         return self.meta
@@ -116,10 +115,14 @@ class ProfileSimulator(mosaik_api_v3.Simulator):
         for group in self._groups.values():
             group.look_up(t_s)
         if self._sink is not None and self._groups:
-            shown = [group.outputs for group in self._groups.values()]
-            together = (np.concatenate(field) for field in zip(*shown, strict=True))
-            self._sink(time, shown[0] if len(shown) == 1 else Outputs(*together))
+            self._sink(time, self._together())
         return self._ticks.after(time)
+
+    def _together(self) -> Outputs:
+        """Outputs of all groups."""
+        shown = [group.outputs for group in self._groups.values()]
+        joined = (np.concatenate(field) for field in zip(*shown, strict=True))
+        return shown[0] if len(shown) == 1 else Outputs(*joined)
 
     def get_data(self, outputs: Any) -> Any:
         """Power of groups (arrays) and units (floats) as of the last step."""
@@ -134,6 +137,8 @@ class ProfileSimulator(mosaik_api_v3.Simulator):
         return data
 
     def _show(self, group: "_Group", attr: str) -> Any:
+        if attr == RECORD:  # of all groups, as it is recorded
+            return {"log": [], "outputs": [to_lists(field) for field in self._together()]}
         return show(self._ports[attr], group.outputs, self._s_base_mva)
 
 

@@ -2,8 +2,8 @@
 
 A stream collects the rows of one simulator. A number of rows that depends on their width only makes one
 segment `NAME-00000.parquet`. Rows that wait for their segment are saved every `CHECKPOINT_S` seconds of wall
-time in part files `NAME-00000.part0.parquet`, which the finished segment replaces. Every file is written aside
-and renamed.
+time, of wide streams less often, in part files `NAME-00000.part0.parquet`, which the finished segment replaces.
+Every file is written aside and renamed.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHECKPOINT_S = 2.0
+SPENT_SHARE = 20  # checkpoints of very wide streams are so rare that they take a 20th of the time
 VALUES_PER_SEGMENT = 4_000_000
 LOOK_EVERY = 32  # rows between two looks at the clock
 
@@ -71,15 +72,17 @@ class Stream:
             if self._watch is not None:
                 self._watch(time * self._resolution, row)
             if now >= self._next_checkpoint:
-                self.checkpoint()
-                self._next_checkpoint = self._clock() + CHECKPOINT_S
+                spent = self.checkpoint()
+                self._next_checkpoint = self._clock() + max(CHECKPOINT_S, SPENT_SHARE * spent)
 
-    def checkpoint(self) -> None:
-        """Save what waits for its segment."""
+    def checkpoint(self) -> float:
+        """Save what waits for its segment; returns the wall time that this took."""
+        began = self.wall_s
         if self._saved < len(self._rows):
             columns = self._write(f"{self._name}-{self._segment:05}.part{self._part}", self._saved)
             self._part, self._saved = self._part + 1, len(self._rows)
             self._rows_per_segment = max(200, VALUES_PER_SEGMENT // columns // 100 * 100)
+        return self.wall_s - began
 
     def close(self) -> None:
         """Write the last segment."""

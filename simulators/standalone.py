@@ -15,8 +15,9 @@ import mosaik_api_v3
 from gridloop.simulators.device import DeviceSimulator
 from gridloop.simulators.events import KINDS, PCC, Event
 from gridloop.simulators.grid import META, GridSimulator
-from gridloop.simulators.models import following, inverter
+from gridloop.simulators.models import diesel, following, inverter, machine
 from gridloop.simulators.net_case import LoadLaw, net_case, rebased
+from gridloop.simulators.packed import unpack
 from gridloop.simulators.pandapower_net import import_net, load_net
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,20 @@ class Following(DeviceSimulator):
         super().__init__(following.MODEL, json=json)
 
 
+class Diesel(DeviceSimulator):
+    """Diesel generator sets."""
+
+    def __init__(self, json: bool = False) -> None:
+        super().__init__(diesel.MODEL, json=json)
+
+
+class Machine(DeviceSimulator):
+    """Classical synchronous machines."""
+
+    def __init__(self, json: bool = False) -> None:
+        super().__init__(machine.MODEL, json=json)
+
+
 class Grid(GridSimulator):
     """The network of a pandapower net."""
 
@@ -55,11 +70,18 @@ class Grid(GridSimulator):
             loads: {zip_p, zip_q, k_pf, k_qf, v0_pu}: the loads' law (constant power).
             events: list of {t_s, do, bus | line | unit, p_kw, q_kvar} as in a scenario file.
             step_ms: macro step (5).
+            case: instead of all but step_ms, a packed Case, with packed events.
 
         Raises:
             ValueError: an unknown net, key or event, or a value out of its range.
             PowerFlowError: the net's own power flow does not converge.
         """
+        if "case" in sim_params:
+            super().__init__(
+                unpack(sim_params.pop("case")), unpack(sim_params.pop("events", [])), log=_log, json=self._lists
+            )  # fmt: skip
+            self._generators: dict[int, str] = {}
+            return super().init(sid, time_resolution, **sim_params)
         loads = _known("loads", sim_params.pop("loads", {}), [field.name for field in fields(LoadLaw)])
         base = _known("base", sim_params.pop("base", {}), ["s_mva", "v_kv"])
         if "net" not in sim_params:
@@ -70,7 +92,7 @@ class Grid(GridSimulator):
         events = tuple(_event(entry) for entry in sim_params.pop("events", ()))
         loaded = {net.network.row_of_bus(event.target) for event in events if event.kind.startswith("load")}
         case = net_case(net, LoadLaw(**loads), loaded)
-        super().__init__(case, events, log=_log)
+        super().__init__(case, events, log=_log, json=self._lists)
         self._generators = {int(row): kind for row, kind in zip(net.generators.bus, net.generators.kind, strict=True)}
         return super().init(sid, time_resolution, **sim_params)
 

@@ -1,5 +1,6 @@
 """Arrays in the form that JSON can carry, for simulators in other processes. Numbers survive to the bit."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,3 +21,11 @@ def to_array(values: Any) -> Any:
     if array.ndim < 2:
         return array
     return np.ascontiguousarray(array, float).view(complex)[..., 0]
+
+
+def as_arrays(attrs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What arrived at a group, {attribute: {source: value}}, with its lists as arrays."""
+    return {
+        attr: {source: to_array(value) if isinstance(value, list) else value for source, value in sources.items()}
+        for attr, sources in attrs.items()
+    }

@@ -8,7 +8,7 @@ import numpy as np
 import pandapower
 import pytest
 
-from gridloop.scenarios import Result, load, run
+from gridloop.scenarios import load, run
 
 PARTS = "ab"
 

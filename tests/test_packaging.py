@@ -35,7 +35,8 @@ def test_every_data_file_is_installed():
         folder = ROOT / package.rpartition(".")[2]
         patterns = setup_cfg("options.package_data", package).replace(",", " ").split()
         installed = {path for pattern in patterns for path in folder.glob(pattern)}
-        present = {path for path in folder.rglob("*.*") if path.suffix not in {".py", ".pyc"}}
+        files = (path for path in folder.rglob("*.*") if path.suffix != ".py")
+        present = {path for path in files if path.parent.name != "__pycache__"}
         assert present == installed
 
 

@@ -68,6 +68,11 @@ class Params:
         return limit
 
     @cached_property
+    def s_settled_pu(self) -> Complex:
+        """What the set-points come to at nominal voltage and frequency, within source and rating."""
+        return _target(self, held(self), np.zeros(len(self.s_rated_kva)), np.ones(len(self.s_rated_kva), bool)).s_pu
+
+    @cached_property
     def has_frequency_watt(self) -> bool:
         """Whether any unit answers to the frequency."""
         return bool(self.frequency_watt_percent_per_hz.any())

@@ -64,13 +64,14 @@ def with_injections(loads: Demand, s_pu: Complex, i_max_pu: Real) -> Demand:
     At a voltage too low for its power a unit keeps its power factor and gives its largest current, which falls in
     proportion to the voltage below V_CEASE_PU. Without a limit (inf) the power falls as that of a load does.
     """
-    none = np.zeros(len(s_pu), complex)
-    knee = np.where(
-        np.isfinite(i_max_pu), (np.maximum(np.abs(s_pu) / i_max_pu, 1e-9), np.full(len(s_pu), V_CEASE_PU)), V_RELIEF_PU
-    )
+    none, limited = np.zeros(len(s_pu), complex), np.isfinite(i_max_pu)
+    any_limited = bool(limited.any())
+    knee = np.full((2, len(s_pu)), V_RELIEF_PU)
+    if any_limited:
+        knee = np.where(limited, (np.maximum(np.abs(s_pu) / i_max_pu, 1e-9), np.full(len(s_pu), V_CEASE_PU)), knee)
     return Demand(
         np.concatenate((loads.z, none)), np.concatenate((loads.i, none)), np.concatenate((loads.p, -s_pu)),
-        loads.constant_power, np.concatenate((loads.knee_pu, knee), axis=1), False,
+        loads.constant_power, np.concatenate((loads.knee_pu, knee), axis=1), loads.fixed and not any_limited,
     )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def power_slopes(net: Reduction, need: Demand, solution: Solution) -> Slopes:
 
 def _real(columns: Complex) -> "np.typing.NDArray[np.float64]":
     """Complex (k, c) as interleaved real rows (2k, c)."""
-    return np.stack((columns.real, columns.imag), axis=1).reshape(-1, columns.shape[1])
+    return np.stack((columns.real, columns.imag), axis=1).reshape(2 * len(columns), columns.shape[1])
 
 
 def _complex(columns: "np.typing.NDArray[np.float64]") -> Complex:

@@ -20,7 +20,7 @@ TOLERANCE_PU = 1e-11  # estimated error of the load voltages
 MOST_EMF_PU = 10.0
 MOST_CHORD_STEPS = 12  # then the Jacobian is made anew
 MOST_NEWTON_STEPS = 60
-LARGE = 100  # nodes that draw current, from which on sparse factors are faster than a dense inverse
+LARGE = 100  # nodes that draw current, from which on sparse factors are faster (numpy: 140, compiled: 80)
 
 
 class VoltageCollapse(ArithmeticError):
@@ -65,6 +65,7 @@ class Solution(NamedTuple):
     collapsed: bool  # a supplied node stands below its lowest knee, loads below V_RELIEF_PU
     v_free: Any = None  # voltages of the free buses, of large networks only
     trend: Any = None  # their change since the last solution of the same chord
+    rate: float = 1.0  # largest rate of convergence seen with the chord
 
     @property
     def turn(self) -> Any:
@@ -153,8 +154,8 @@ def check_size(emf: Complex) -> None:
     """Refuse EMFs that no physical source has."""
     if not np.isfinite(emf).all():
         raise ValueError(f"the EMF of source {int(np.flatnonzero(~np.isfinite(emf))[0]) + 1} is not finite")
-    largest = int(np.abs(emf).argmax())
-    if abs(emf[largest]) > MOST_EMF_PU:
+    largest = int(np.abs(emf).argmax()) if len(emf) else 0
+    if len(emf) and abs(emf[largest]) > MOST_EMF_PU:
         raise ArithmeticError(f"the EMF of source {largest + 1} has grown to {abs(emf[largest]):.3g} pu: unstable")
 
 

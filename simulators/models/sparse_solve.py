@@ -10,14 +10,15 @@ An undisturbed grid moves evenly. Each solve therefore starts from where the las
 1e-10 pu, and takes one or two iterations; with constant impedances alone it takes one.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array, diags_array, hstack
+from scipy.sparse import coo_array, csr_array, diags_array, hstack, tril, triu
 from scipy.sparse.linalg import splu
 
+from gridloop.simulators.models.compiled import kernels
 from gridloop.simulators.models.loads import Demand
 from gridloop.simulators.models.network import Complex
 from gridloop.simulators.models.nodal import Reduction
@@ -37,24 +38,53 @@ from gridloop.simulators.models.solve import (
 )
 
 ENOUGH_PU = TOLERANCE_PU / 10  # all free buses count, not the loads' alone
-ROUNDING_PU = 1e-9  # a change as small as this that does not shrink any more is rounding
+ROUNDING_PU = 1e-10  # a change as small as this that does not shrink any more is rounding
+LEAST_RATE = 0.02  # that is trusted without a second step: a load may have passed a knee of its law
+UNKNOWN = 1.0  # rate of an iteration of which nothing is known
+LINEAR, POWER, GENERAL = 0, 1, 2  # laws of what is drawn: constant impedances, constant powers, anything
 MOST_SIMPLE_STEPS = 8  # of an iteration without the conjugate part; then the whole Jacobian is worth its price
 
 
-class Factors(NamedTuple):
-    """Factorised Jacobian: its complex-linear part, or the whole of it in real 2 x 2 blocks."""
+@dataclass(frozen=True)
+class Factors:
+    """Factorised Jacobian: its complex-linear part, or the whole of it in real 2 x 2 blocks.
+
+    `a` and `b` (k,) are what the loads have added to it, see `current_derivatives`; None where that is nothing.
+    """
 
     lu: Any
     whole: bool
+    a: Any
+    b: Any
     linear_for: Any = None  # the demand's constant impedances, all that it has: one iteration is exact
 
-    def solve(self, miss: Complex) -> Complex:
-        """The change of the voltages (f,) that removes `miss` (f,)."""
+    def solve(self, pushed: Complex) -> Complex:
+        """The voltages (f,) at which the Jacobian takes up the currents `pushed` (f,)."""
         if not self.whole:
-            change: Complex = self.lu.solve(miss)
-            return change
-        real: Complex = self.lu.solve(miss.view(np.float64)).view(np.complex128)
+            voltages: Complex = self.lu.solve(pushed)
+            return voltages
+        real: Complex = self.lu.solve(pushed.view(np.float64)).view(np.complex128)
         return real
+
+    def beside(self, current: Complex, at_draw: Complex) -> Complex:
+        """What is drawn beside what the Jacobian stands for."""
+        rest = current if self.a is None else current + self.a * at_draw
+        return rest if self.b is None else rest + self.b * at_draw.conj()
+
+    @cached_property
+    def bends(self) -> tuple[Complex, Complex]:
+        """`a` and `b`, empty for None."""
+        none = np.zeros(0, complex)
+        return none if self.a is None else self.a, none if self.b is None else self.b
+
+    @cached_property
+    def triangles(self) -> tuple[Any, ...]:
+        """Both triangles by columns without their diagonals, 1 over that of the upper one, places of rows, columns."""
+        lower, upper = tril(self.lu.L, -1).tocsc(), triu(self.lu.U, 1).tocsc()
+        return (
+            lower.indptr, lower.indices, lower.data, upper.indptr, upper.indices, upper.data,
+            1 / self.lu.U.diagonal(), self.lu.perm_r, self.lu.perm_c,
+        )  # fmt: skip
 
 
 class Nodal:
@@ -62,6 +92,7 @@ class Nodal:
 
     def __init__(self, net: Reduction) -> None:
         self.net = net
+        self._buffers: dict[bool, tuple[Any, ...]] = {}
         self.whole = False  # whether the loads need the whole Jacobian; found out on the way
         sources, n_bus = net.sources, net.network.n_bus
         free, held_bus = net.free_bus, sources.bus[net.held]
@@ -82,9 +113,30 @@ class Nodal:
         self.draw_place, self.source_place = where[net.draw_bus], where[sources.bus]
 
     @cached_property
-    def balance(self) -> Any:
-        """What is missing at the free buses from [their voltages, EMFs, currents drawn], (f, f + s + k)."""
-        return csr_array(hstack((self.y, -self.push, self.scatter)))
+    def pushed(self) -> Any:
+        """Currents into the free buses from [EMFs, currents drawn], (f, s + k)."""
+        return csr_array(hstack((self.push, -self.scatter)))
+
+    @cached_property
+    def pushed_parts(self) -> tuple[Any, Any, Any]:
+        """The same in parts: starts of the rows, columns, values."""
+        return self.pushed.indptr, self.pushed.indices, self.pushed.data
+
+    @cached_property
+    def limits(self) -> tuple[Any, Any, Any]:
+        """Sources with a current limit: row, impedance, limit."""
+        sources, rows = self.net.sources, self.net.limited
+        return rows, sources.z_pu[rows], np.broadcast_to(sources.i_max_pu, sources.bus.shape)[rows].astype(float)
+
+    def buffers(self, whole: bool) -> tuple[Any, ...]:
+        """Room for the compiled iteration, made once: currents, voltages, and both as the factors see them."""
+        if whole not in self._buffers:
+            pushed, v = np.zeros((2, self.y.shape[0]), complex)
+            flat = [part.view(np.float64) if whole else part for part in (pushed, v)]
+            self._buffers[whole] = (
+                pushed, flat[0], np.empty_like(flat[0]), v, flat[1], np.zeros(len(self.draw_place), complex),
+            )  # fmt: skip
+        return self._buffers[whole]
 
     @cached_property
     def unloaded(self) -> Any:
@@ -134,13 +186,14 @@ class Nodal:
 
     def frozen(self, need: Demand, v: Complex, emf: Complex) -> Factors:
         """What the chord iteration goes on with."""
-        if self.whole:
-            return Factors(self.factors(need, v, emf), True)
         a, b = current_derivatives(self.net, need, np.concatenate((v, emf))[self.draw_place], emf)
+        if self.whole:
+            return Factors(_factorised(self.jacobian(a, b)), True, a, b)
+        linear_for = need.z if _is_linear(self.net, need) else None
         if not a.any():
-            return Factors(self.unloaded, False, need.z if _is_linear(self.net, need) else None)
+            return Factors(self.unloaded, False, None, None, linear_for)
         matrix = (self.net.free_matrix - diags_array(self.scatter @ a)).tocsc()
-        return Factors(_factorised(matrix), False, need.z if _is_linear(self.net, need) else None)
+        return Factors(_factorised(matrix), False, a, None, linear_for)
 
     def terminals(self, emf: Complex, v: Complex, drawn: Complex) -> tuple[Complex, Complex]:
         """Voltage at each source's bus and current out of each source (s, ...), for columns of what decides them.
@@ -171,7 +224,7 @@ class Nodal:
         turn = frame.turn if net.n_island < 2 else frame.turn[net.island_of_source]
         return Solution(
             x, frame, at_draw, v_terminal, v_terminal * turn, v_terminal * i_source.conj(),
-            found.iterations, found.margin_pu, found.collapsed, v, found.trend,
+            found.iterations, found.margin_pu, found.collapsed, v, found.trend, found.rate,
         )  # fmt: skip
 
 
@@ -182,6 +235,7 @@ class Found(NamedTuple):
     margin_pu: float
     collapsed: bool
     trend: Complex  # change of the free buses' voltages since the last solution
+    rate: float  # the largest of the chord so far
 
 
 def _factorised(matrix: Any) -> Any:
@@ -205,40 +259,72 @@ def nodal(net: Reduction) -> Nodal:
 def chord_solve(net: Reduction, need: Demand, emf: Complex, last: Solution, turn: Any) -> Solution | None:
     """Iterate on the frozen factors from where the last solutions lead to; None if that does not converge."""
     matrices, factors = nodal(net), last.frame.chord.inverse
-    n_free, n_known = len(last.v_free), len(last.v_free) + len(emf)
-    w = np.concatenate((last.v_free + last.trend, emf, last.v_load))  # all that `balance` sums up
-    v, current = w[:n_free], w[n_known:]
-    law, before, linear = _law(net, need, last.margin_pu, factors), 0.0, factors.linear_for is need.z
-    for iteration in range(1, (MOST_CHORD_STEPS if factors.whole else MOST_SIMPLE_STEPS) + 1):
-        current[:] = law(w.take(matrices.draw_place), emf)
-        change = factors.solve(matrices.balance @ w)
-        v -= change
-        size = float(np.abs(change.view(np.float64)).max())
-        rate = size / before if before else 1.0
-        if (
-            linear or size < ENOUGH_PU or (rate < 0.1 and size * rate < ENOUGH_PU)
-            or (before and rate >= 1 and size < ROUNDING_PU)
-        ):  # fmt: skip
-            return _finished(matrices, need, w, last, Frame(turn, last.frame.chord), iteration)
-        if not rate <= 1.0 or not size < 0.3:  # leaving the basin, or not a number
-            break
-        before = size
+    w = np.concatenate((last.v_free + last.trend, emf, last.v_load))  # voltages, EMFs, and room for currents
+    law, most = _law(net, need, last.margin_pu, factors), MOST_CHORD_STEPS if factors.whole else MOST_SIMPLE_STEPS
+    fast = kernels()
+    if fast is None:
+        iterations, rate = _iterate(matrices, factors, need, law, w, (most, last.rate))
+    else:
+        iterations, rate = fast.chord(
+            w, (matrices.pushed_parts, matrices.draw_place, matrices.limits), factors.triangles,
+            (law == LINEAR, law == POWER), (need.z, need.i, need.p, need.knee_pu, *factors.bends),
+            matrices.buffers(factors.whole), (most, ENOUGH_PU, ROUNDING_PU, LEAST_RATE, last.rate),
+        )  # fmt: skip
+    if iterations:
+        return _finished(matrices, need, w, last, Frame(turn, last.frame.chord), iterations, rate)
     if not factors.whole:
         matrices.whole = True
     return None
 
 
-def _law(net: Reduction, need: Demand, margin_pu: float, factors: Factors) -> Callable[[Complex, Complex], Complex]:
-    """What is drawn at given voltages and EMFs, the quickest way."""
+def _iterate(
+    matrices: "Nodal", factors: Factors, need: Demand, law: int, w: Complex, known: tuple[int, float]
+) -> tuple[int, float]:
+    """The iteration on `w`: the number of steps, 0 if it does not converge, and the largest rate of the chord.
+
+    A rate is by how much a step's change is smaller than that of the step before: it bounds what is still missing.
+    Before there are two steps to compare, twice the largest one of the chord so far stands in its place.
+    """
+    net, n_free, (most, largest) = matrices.net, len(matrices.net.free_bus), known
+    n_known = n_free + len(net.sources.bus)
+    v, x, emf, current = w[:n_free], w[n_free:], w[n_free:n_known], w[n_known:]
+    before = 0.0
+    for iteration in range(1, most + 1):
+        at_draw = w.take(matrices.draw_place)
+        current[:] = 0 if law == LINEAR else factors.beside(_currents(law, net, need, at_draw, emf), at_draw)
+        found = factors.solve(matrices.pushed @ x)
+        size = float(np.abs((found - v).view(np.float64)).max())
+        v[:] = found
+        rate = size / before if before else 2 * largest
+        if before > ROUNDING_PU:
+            largest = max(LEAST_RATE, rate if largest == UNKNOWN else max(largest, rate))
+        if law == LINEAR or size < ENOUGH_PU or (rate < 0.2 and size * rate < ENOUGH_PU):
+            return iteration, largest
+        if before and rate >= 1 and size < ROUNDING_PU:
+            return iteration, largest
+        if not (before == 0 or rate <= 1.0) or not size < 0.3:  # leaving the basin, or not a number
+            return 0, largest
+        before = size
+    return 0, largest
+
+
+def _law(net: Reduction, need: Demand, margin_pu: float, factors: Factors) -> int:
+    """The simplest law of what is drawn."""
     if factors.linear_for is need.z:
-        return lambda at_draw, emf: need.z.conj() * at_draw
-    if need.constant_power and margin_pu >= 0 and need.fixed and not len(net.limited):
-        return lambda at_draw, emf: (need.p / at_draw).conj()
-    return lambda at_draw, emf: drawn(net, need, at_draw, emf)
+        return LINEAR
+    return POWER if need.constant_power and margin_pu >= 0 and need.fixed and not len(net.limited) else GENERAL
+
+
+def _currents(law: int, net: Reduction, need: Demand, at_draw: Complex, emf: Complex) -> Complex:
+    """What is drawn (k,) at given voltages and EMFs."""
+    if law == GENERAL:
+        return drawn(net, need, at_draw, emf)
+    current: Complex = need.z.conj() * at_draw if law == LINEAR else (need.p / at_draw).conj()
+    return current
 
 
 def _finished(
-    matrices: Nodal, need: Demand, w: Complex, last: Solution, frame: Frame, iteration: int
+    matrices: Nodal, need: Demand, w: Complex, last: Solution, frame: Frame, iterations: int, rate: float
 ) -> Solution | None:
     """The solution at converged voltages; None if the loads have another law there than the iteration took."""
     net, n_free, n_emf = matrices.net, len(last.v_free), len(matrices.net.sources.bus)
@@ -250,8 +336,8 @@ def _finished(
     margin = margin if margin > 0 else lowest(need, at_draw)
     if need.fixed and (margin < 0) != (last.margin_pu < 0):
         return None
-    w[n_free + n_emf :] = _law(net, need, margin, last.frame.chord.inverse)(at_draw, emf)
-    found = Found(iteration, margin, margin < 0 and has_collapsed(need, at_draw), trend)
+    w[n_free + n_emf :] = _currents(_law(net, need, margin, last.frame.chord.inverse), net, need, at_draw, emf)
+    found = Found(iterations, margin, margin < 0 and has_collapsed(need, at_draw), trend, rate)
     return matrices.solution((w[:n_free], w[n_free:].copy(), at_draw), frame, found)
 
 
@@ -271,7 +357,7 @@ def restart(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -
             chord = Chord(np.where(net.sources.connected, emf, 0), matrices.frozen(need, v, emf))
             frame = Frame(1.0 + 0.0j if net.n_island < 2 else np.ones(net.n_island, complex), chord)
             margin = lowest(need, at_draw)
-            found = Found(iterations, margin, margin < 0 and has_collapsed(need, at_draw), np.zeros_like(v))
+            found = Found(iterations, margin, margin < 0 and has_collapsed(need, at_draw), np.zeros_like(v), UNKNOWN)
             x = np.concatenate((emf, drawn(net, need, at_draw, emf)))
             return matrices.solution((v, x, at_draw), frame, found)
         worst = worst_node(net, at_draw)

@@ -46,8 +46,8 @@ class Equilibrium(NamedTuple):
 
     @property
     def slip_rad_per_s(self) -> float:
-        """Deviation of the first island."""
-        return float(self.island_slip_rad_per_s[0])
+        """Deviation of the first island; 0 where there is none."""
+        return float(self.island_slip_rad_per_s[0]) if len(self.island_slip_rad_per_s) else 0.0
 
 
 def droop_equilibrium(

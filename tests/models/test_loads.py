@@ -19,7 +19,7 @@ from gridloop.simulators.models.loads import (
 
 CONSTANT_Z, CONSTANT_I, CONSTANT_P, MIXED = (1, 0, 0), (0, 1, 0), (0, 0, 1), (0.2, 0.3, 0.5)
 kinds = pytest.mark.parametrize("zip_shares", [CONSTANT_Z, CONSTANT_I, CONSTANT_P, MIXED])
-ONE = np.ones(3, complex)
+ONE: Any = np.ones(3, complex)
 
 
 def voltage_law(zip_shares: Any) -> Demand:
@@ -46,7 +46,7 @@ def test_load_by_hand() -> None:
     loads = case_a.loads(MIXED, k_pf=1.5, k_qf=-2.0)._replace(v0_pu=np.full(3, 1.05))
     u = 0.95 / 1.05
     shape = 0.2 * u**2 + 0.3 * u + 0.5
-    s = power(demand(loads, -0.01), 0.95 * np.exp(1j * np.array([0.0, 1.0, 2.0])))
+    s = power(demand(loads, -0.01), np.array(0.95 * np.exp(1j * np.array([0.0, 1.0, 2.0])), complex))
     assert s[2] == pytest.approx(1.25 * shape * 0.985 + 0.5j * shape * 1.02, rel=1e-14)
     assert s[2].real == pytest.approx(1.1514, abs=5e-5)
 
@@ -76,7 +76,7 @@ def test_load_is_continuous_at_0_7_pu(zip_shares: Any) -> None:
 def test_derivatives_of_the_load_current(zip_shares: Any, v_abs: float) -> None:
     # central differences of 1e-6 pu in each direction: dI = a dV + b conj(dV)
     need = voltage_law(zip_shares)
-    v = v_abs * np.exp(1j * np.array([0.2, -1.0, 3.0]))
+    v = np.array(v_abs * np.exp(1j * np.array([0.2, -1.0, 3.0])), complex)
     a, b = current_derivatives(need, v)
     for direction in (1, 1j, np.exp(0.7j)):
         assert slopes(need, v, direction) == pytest.approx(a * direction + b * np.conj(direction), abs=1e-8)
@@ -125,7 +125,7 @@ def test_limit_is_continuous_where_it_begins_and_ends(edge: float) -> None:
 @pytest.mark.parametrize("i_max", [1.25, np.inf])
 def test_derivatives_of_the_injected_current(v_abs: float, i_max: float) -> None:
     need = injections([0.8 + 0.6j, -0.5 + 0.1j], [i_max, 0.5])
-    v = v_abs * np.exp(1j * np.array([0.2, -1.0]))
+    v = np.array(v_abs * np.exp(1j * np.array([0.2, -1.0])), complex)
     a, b = current_derivatives(need, v)
     for direction in (1, 1j, np.exp(0.7j)):
         expected = slopes(need, v, direction, 1e-7)

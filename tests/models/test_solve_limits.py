@@ -63,7 +63,7 @@ def missing_current(net: Reduction, found: Solution, loads: Any, unit: Any = Non
     for bus, s, most in unit or ():
         allowed = min(1.0, most * abs(v[bus]) / abs(s)) * min(1.0, abs(v[bus]) / 0.1)
         current[bus] -= (s * allowed / v[bus]).conjugate()
-    for row in np.flatnonzero(sources.z_pu != 0):
+    for row in np.flatnonzero(sources.z_pu != 0).tolist():
         wanted = (emf[row] - v[sources.bus[row]]) / sources.z_pu[row]
         current[sources.bus[row]] -= wanted * min(1.0, sources.i_max_pu[row] / abs(wanted))
     current[sources.bus[sources.z_pu == 0]] = 0  # an ideal source gives what it takes

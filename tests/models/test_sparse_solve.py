@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -123,14 +124,14 @@ def test_chord_is_kept_while_the_grid_only_turns() -> None:
 
 def feeder(n_bus: int) -> Network:
     """Buses in a row."""
-    one = np.ones(n_bus - 1)
+    one = np.ones(n_bus - 1, complex)
     names = tuple(map(str, range(n_bus)))
     return Network(
         s_base_mva=1.0, f_nom_hz=50.0, bus_names=names, bus_row=np.arange(n_bus), v_base_kv=np.ones(n_bus),
-        shunt_pu=np.zeros(n_bus, complex), branch_names=tuple(map("-".join, zip(names, names[1:], strict=False))),
+        shunt_pu=np.zeros(n_bus, complex), branch_names=tuple(map("-".join, pairwise(names))),
         from_bus=np.arange(n_bus - 1), to_bus=np.arange(1, n_bus),
-        two_ports=pi_branch((1e-4 + 2e-4j) * one, 1e-3j * one, 1 + 0j * one),
-        closed=one == 1, rating_pu=np.full(n_bus - 1, np.nan),
+        two_ports=pi_branch((1e-4 + 2e-4j) * one, 1e-3j * one, one),
+        closed=one.real == 1, rating_pu=np.full(n_bus - 1, np.nan),
     )  # fmt: skip
 
 

@@ -5,10 +5,10 @@ import pytest
 
 import case_a
 from case_a import LOAD_STEP, RATINGS_PU, droop_lines, power_flow_start, settled
-from gridloop.simulators.models.nodal import Sources, observe
 from gridloop.simulators.models.loads import demand
+from gridloop.simulators.models.nodal import Sources, observe, reduce
 from gridloop.simulators.models.solve import solve
-from gridloop.simulators.models.steady import Equilibrium, droop_equilibrium, stiffness_per_s
+from gridloop.simulators.models.steady import Equilibrium, Given, droop_equilibrium, stiffness_per_s
 from plain_loop import Plant, demand_at, grid_of, open_line
 
 NOMINAL_HZ = np.full(3, 60.0)
@@ -153,3 +153,49 @@ def test_stiffness_is_proportional_to_the_droop():
     m = plant.params.droop_p_rad_per_s_pu
     once, thrice = (stiffness_per_s(net, demand(plant.loads), emf, k * m) for k in (1, 3))
     assert thrice == pytest.approx(3 * once, rel=1e-9)
+
+
+# --- beside a public grid, beside units that inject ---
+
+
+def beside_a_grid(slip_rad_per_s: float, emf: complex = 1 + 0j, closed: bool = True) -> tuple[Equilibrium, Plant]:
+    """Case A with a given EMF behind 0.01 + j0.1 at bus 5, and 0.3 + 0.1j pu injected at bus 6."""
+    plant = case_a.droop_plant()
+    sources = Sources(np.array([0, 1, 2, 4]), np.array([0, 0, 0, 0.01 + 0.1j]), np.array([True] * 3 + [closed]))
+    given = Given(np.array([emf]), slip_rad_per_s, np.array([0.3 + 0.1j]), np.array([np.inf]))
+    net = reduce(plant.network, plant.closed, sources, np.append(plant.loads.bus, 5))
+    return droop_equilibrium(net, plant.loads, droop_lines(plant), 60.0, given), plant
+
+
+@pytest.mark.parametrize("slip", [0.0, -0.3, 0.5])
+def test_public_grid_sets_the_frequency_and_every_source_answers_by_its_droop(slip):
+    rest, plant = beside_a_grid(slip, np.exp(0.2j))
+    lines, p = droop_lines(plant), rest.solution.s_source[:3].real
+    assert rest.slip_rad_per_s == pytest.approx(slip, abs=1e-12)
+    assert p == pytest.approx(lines.p_set_pu - slip / lines.m_rad_per_s_pu, abs=1e-10)
+    # 3.45 pu of load and losses: the public grid gives the rest
+    total = rest.solution.s_source.real.sum() + 0.3
+    assert 3.15 < total < 3.25
+
+
+def test_angle_of_the_public_grid_turns_the_whole_island():
+    straight, turned = (beside_a_grid(0.0, emf)[0] for emf in (1 + 0j, np.exp(0.4j)))
+    assert turned.emf_pu == pytest.approx(straight.emf_pu * np.exp(0.4j), abs=1e-10)
+    assert turned.solution.s_source == pytest.approx(straight.solution.s_source, abs=1e-10)
+
+
+def test_open_switch_leaves_the_frequency_to_the_droop():
+    # set-points of 3.15 and 0.3 injected for 3.15 of load and some 0.05 of losses: the frequency rises
+    rest, plant = beside_a_grid(0.5, closed=False)
+    lines, p = droop_lines(plant), rest.solution.s_source[:3].real
+    assert rest.slip_rad_per_s > 0.3
+    assert np.full(3, rest.slip_rad_per_s) == pytest.approx(-lines.m_rad_per_s_pu * (p - lines.p_set_pu), abs=1e-10)
+    assert rest.solution.s_source[3] == 0
+
+
+def test_network_without_sources_is_at_rest_and_dead():
+    plant = case_a.droop_plant()
+    net = reduce(plant.network, plant.closed, Sources(*np.zeros((3, 0), int)), plant.loads.bus)
+    none = type(droop_lines(plant))(*np.zeros((5, 0)))
+    rest = droop_equilibrium(net, plant.loads, none, 60.0)
+    assert rest.slip_rad_per_s == 0 and len(rest.solution.s_source) == 0

@@ -7,6 +7,7 @@ import pytest
 
 from gridloop.scenarios import load
 from gridloop.scenarios.problems import ScenarioError
+from gridloop.scenarios.unit_types import known_types
 
 BASE = """\
 schema: 1
@@ -105,7 +106,7 @@ def test_override_that_is_wrong_is_not_blamed_on_any_file_and_the_rest_keeps_its
     with pytest.raises(ScenarioError) as error:
         scenario.with_overrides({"until_s": 0, "units.*.type": "x"})
     told = str(error.value).splitlines()[1:]
-    known = "known: inverter, profile, MODULE:MODEL"
+    known = f"known: {', '.join(known_types())}, MODULE:MODEL"
     assert sorted(told[:1] + told[4:]) == [
         "top.yaml: units.inv1.type: unknown type 'x'; " + known + " (set from outside the file)",
         "top.yaml: units.inv2.type: unknown type 'x'; " + known + " (set from outside the file)",

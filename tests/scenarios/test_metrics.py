@@ -29,6 +29,7 @@ def series(t_s: Any, **given: Any) -> Series:
         "p_unserved_mw": held(0, 1)[:, 0], "mismatch_mw": held(0, 1)[:, 0], "iterations": held(1, 1)[:, 0],
         "f_nom_hz": 60.0, "s_base_mva": 10.0, "event_s": [],
     } | given  # fmt: skip
+    fields.setdefault("p_fed_mw", np.sum(fields["p_gen_mw"], axis=1))
     arrays: dict[str, Any] = {k: v if isinstance(v, float) else np.array(v, float) for k, v in fields.items()}
     return Series(**arrays)
 

@@ -11,6 +11,7 @@ from gridloop.scenarios.event_parts import LineEvent, LoadEvent, UnitEvent
 from gridloop.scenarios.problems import ScenarioError
 from gridloop.scenarios.reading import library
 from gridloop.scenarios.schema import Scenario
+from gridloop.scenarios.unit_types import known_types
 
 RIGHT = """\
 schema: 1
@@ -571,24 +572,25 @@ def test_scenario_without_units() -> None:
 def test_all_problems_come_at_once_in_the_order_of_the_file() -> None:
     text = changed(
         ("schema: 1\n", ""), ("step_ms: 5", "step_ms: 0"), ("filter_hz: 5", "filter_hz: -5"), ("bus: 5, ", ""),
-        ("filter_hz: 7", "filter_hz: seven"), ("inv1: {type: inverter", "inv1: {type: battery"),
+        ("filter_hz: 7", "filter_hz: seven"), ("inv1: {type: inverter", "inv1: {type: wheel"),
     )  # fmt: skip
+    known = f"known: {', '.join(known_types())}, MODULE:MODEL"
     assert (
         complaint(text)
-        == """\
+        == f"""\
 case.yaml has 5 problems
 case.yaml: schema is missing
 case.yaml:2:1: step_ms: must be greater than 0, got 0
      2 | step_ms: 0
        | ^
-case.yaml:11:10: units.inv1.type: unknown type 'battery'; known: inverter, profile, MODULE:MODEL
-    11 |   inv1: {type: battery, bus: 1, s_rated_kva: 100000}
+case.yaml:11:10: units.inv1.type: unknown type 'wheel'; {known}
+    11 |   inv1: {{type: wheel, bus: 1, s_rated_kva: 100000}}
        |          ^
 case.yaml:12:55: units.inv2.filter_hz: must be a number, got 'seven'
-    12 |   inv2: {type: inverter, bus: 2, s_rated_kva: 200000, filter_hz: seven}
+    12 |   inv2: {{type: inverter, bus: 2, s_rated_kva: 200000, filter_hz: seven}}
        |                                                       ^
 case.yaml:14:5: events.0: bus is missing
-    14 |   - {t_s: 1, do: load_step, p_kw: 30000}
+    14 |   - {{t_s: 1, do: load_step, p_kw: 30000}}
        |     ^"""
     )
 

@@ -211,7 +211,7 @@ def test_group_in_another_process_exchanges_lists_and_moves_the_same_to_the_bit(
     shown = json.loads(json.dumps(remote.get_data({"Inverters": ["EMF[pu]", "f[Hz]", "record[1]"]})))["Inverters"]
     outputs = remote._groups["Inverters"].outputs
     assert np.array_equal(to_array(shown["EMF[pu]"]), outputs.emf_pu)
-    for field, recorded in zip(outputs, shown["record[1]"], strict=True):
+    for field, recorded in zip(outputs, shown["record[1]"]["outputs"], strict=True):
         assert np.array_equal(to_array(recorded), field)
 
 

@@ -24,7 +24,7 @@ def state() -> Switching:
     )
 
 
-def apply(kind: str, target: str, at: Switching | None = None, **power: float) -> tuple[Switching, str]:
+def apply(kind: str, target: str, at: Switching | None = None, **power: Any) -> tuple[Switching, str]:
     return KINDS[kind](state() if at is None else at, names(), Event(1.0, kind, target, **power))
 
 

@@ -217,3 +217,150 @@ def test_wrong_inputs_fail_by_name(inputs: Any, words: str) -> None:
 def test_wrong_terminals_are_refused(model: str, params: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         grid().create(1, model, **params)
+
+
+# --- units that inject power ---
+
+FED = {"P_gen[MW]": {"Pv.pv": 30.0}, "Q_gen[MVar]": {"Pv.pv": -5.0}}
+
+
+def with_injection(*events: Event, **more: Any) -> GridSimulator:
+    """The group, and a unit of its own that feeds bus 6."""
+    simulator = with_group(*events, **more)
+    simulator.create(1, "Terminal", unit="pv", bus="6", source="power")
+    simulator.setup_done()
+    return simulator
+
+
+def shown(simulator: GridSimulator, eid: str, *attrs: str) -> Any:
+    values = [simulator.get_data({eid: [attr]})[eid][attr] for attr in attrs]
+    return values if len(values) > 1 else values[0]
+
+
+def test_injected_power_is_taken_off_the_sources() -> None:
+    plain, fed = with_group(), with_injection()
+    plain.setup_done()
+    plain.step(0, group(emf_start()), 0)
+    fed.step(0, group(emf_start()) | {"Terminal-0": FED}, 0)
+    assert shown(fed, "Terminal-0", "P_gen[MW]", "Q_gen[MVar]") == pytest.approx([30, -5], abs=1e-9)
+    assert shown(fed, "Terminal-0", "Vm[pu]", "Va[deg]") == pytest.approx(shown(fed, "6", "Vm[pu]", "Va[deg]"))
+    less = shown(plain, "Terminals-0", "S[pu]").sum().real - shown(fed, "Terminals-0", "S[pu]").sum().real
+    assert less == pytest.approx(0.3, abs=0.02)
+
+
+def test_sources_of_one_terminal_add_up() -> None:
+    simulator = with_injection()
+    simulator.step(0, group(emf_start()) | {"Terminal-0": {"P_gen[MW]": {"Csv.house": -4.0, "Csv.pv": 10.0}}}, 0)
+    assert shown(simulator, "Terminal-0", "P_gen[MW]") == pytest.approx(6, abs=1e-9)
+
+
+def test_tripped_injection_gives_nothing_and_starts_again() -> None:
+    simulator = with_injection(Event(0.005, "unit_trip", "pv"), Event(0.01, "unit_start", "pv"))
+    power = []
+    for k in range(3):
+        simulator.step(k * STEP, group(emf_start()) | {"Terminal-0": FED}, 0)
+        power.append(shown(simulator, "Terminal-0", "P_gen[MW]"))
+    assert power == pytest.approx([30, 0, 30], abs=1e-9)
+
+
+def test_group_of_injections_learns_what_is_asked_of_units_that_are_on() -> None:
+    simulator = with_group(Event(0.005, "unit_trip", "w"))
+    simulator.create(1, "Terminals", units=["v", "w"], bus=["6", "7"], source="power")
+    simulator.setup_done()
+    asked = {"Terminals-1": {"P_gen[pu]": {"F.f": np.array([0.3, 0.2])}, "Q_gen[pu]": {"F.f": np.array([0.1, 0.0])}}}
+    used = []
+    for k in range(2):
+        simulator.step(k * STEP, group(emf_start()) | asked, 0)
+        used.append(shown(simulator, "Terminals-1", "E_used[pu]").tolist())
+    assert used == [[0.3 + 0.1j, 0.2], [0.3 + 0.1j, 0]]
+    assert shown(simulator, "Terminals-1", "S[pu]") == pytest.approx([0.3 + 0.1j, 0])
+
+
+def test_view_of_power_takes_the_source_out_and_injects_in_its_place() -> None:
+    simulator = with_group(log=lambda *_: None)
+    simulator.create(1, "View", of="Terminals-0", row=1, role="power")
+    simulator.setup_done()
+    given = {"P_gen[MW]": {"Hil.x": 150.0}, "Q_gen[MVar]": {"Hil.x": 10.0}}
+    seen = []
+    for k, active in enumerate((0, 1, 1, 0)):
+        simulator.step(k * STEP, group(emf_start()) | {"View-inv2": given | {"active[1]": {"Hil.x": active}}}, 0)
+        s, used = shown(simulator, "Terminals-0", "S[pu]", "E_used[pu]")
+        seen.append((shown(simulator, "Grid", "events[1]"), round(shown(simulator, "View-inv2", "P_gen[MW]"), 6), s[1]))
+        if active:
+            v = shown(simulator, "2", "Vm[pu]")
+            assert abs(used[1]) == pytest.approx(v, abs=1e-12), "the source that is out follows its bus"
+    assert [count for count, _, _ in seen] == [0, 1, 1, 2], "coming and going are events"
+    assert [p for _, p, _ in seen] == pytest.approx([163, 150, 150, 163], abs=1e-5)
+    assert [s for _, _, s in seen] == [pytest.approx(1.63 + 0.1446012j, abs=1e-6), 0, 0,
+                                       pytest.approx(1.63 + 0.1446012j, abs=1e-6)]  # fmt: skip
+
+
+# --- controllable loads ---
+
+
+def test_controlled_load_draws_what_it_is_told_until_it_is_told_otherwise() -> None:
+    simulator = with_group()
+    simulator.setup_done()
+    drawn = []
+    for k, told in enumerate(({}, {"P_load[MW]": {"Ev.a": 40.0, "Ev.b": 10.0}}, {"Q_load[MVar]": {"Ev.a": 5.0}}, {})):
+        simulator.step(k * STEP, group(emf_start()) | {"load7": told}, 0)
+        drawn.append(shown(simulator, "load7", "P_load[MW]", "Q_load[MVar]"))
+    assert drawn == [pytest.approx(pair, abs=1e-8) for pair in ([100, 35], [50, 35], [50, 5], [50, 5])]
+    assert shown(simulator, "Grid", "events[1]") == 0, "a power that changes by itself is no event"
+
+
+def test_load_that_is_told_no_number_is_named() -> None:
+    simulator = with_group()
+    simulator.setup_done()
+    with pytest.raises(SimulatorFailure, match="the power of load7 is not finite"):
+        simulator.step(0, group(emf_start()) | {"load7": {"P_load[MW]": {"Ev.a": float("nan")}}}, 0)
+
+
+# --- what is reported ---
+
+
+def logged(simulator: GridSimulator, log: list[Any], steps: int) -> list[tuple[float, str, str]]:
+    simulator.setup_done()
+    for k in range(steps):
+        simulator.step(k * STEP, group(emf_start()), 0)
+    return [(t_s, kind, target) for t_s, kind, target, _ in log]
+
+
+def test_low_voltage_is_reported_once_and_its_end_too() -> None:
+    log: list[Any] = []
+    fault, clear = (Event(t_s, kind, "7", r_pu=0.02) for t_s, kind in ((0.005, "fault"), (0.015, "fault_clear")))
+    step = Event(0.01, "load_step", "5", 1000)
+    found = logged(with_group(fault, step, clear, log=lambda *entry: log.append(entry)), log, 5)
+    assert [entry for entry in found if entry[1].startswith("voltage")] == [
+        (0.005, "voltage_collapse", "7"), (0.015, "voltage_recovery", "9"),
+    ]  # fmt: skip
+
+
+def test_grid_that_goes_dark_reports_no_voltage() -> None:
+    log: list[Any] = []
+    trips = [Event(0.005, "fault", "7", r_pu=0.02), *(Event(0.01, "unit_trip", f"inv{k}") for k in (1, 2, 3))]
+    found = logged(with_group(*trips, log=lambda *entry: log.append(entry)), log, 4)
+    assert (0.01, "de_energised", "1, 2, 3, 4, 5, 6, 7, 8, 9") in found
+    assert not [entry for entry in found if entry[1] == "voltage_recovery"]
+
+
+@pytest.mark.parametrize(("resolution", "expected"), [(1e-6, [0, 12_300]), (1e-3, [0, 12])])
+def test_event_comes_at_the_tick_nearest_to_it(resolution: float, expected: list[int]) -> None:
+    simulator = GridSimulator(case(), (Event(0.0123, "load_step", "5", 30e3),))
+    simulator.init("Grid", resolution, step_ms=20)
+    simulator.create(1, "Terminals", units=["inv1", "inv2", "inv3"], bus=["1", "2", "3"])
+    simulator.setup_done()
+    ticks = [0, simulator.step(0, group(emf_start()), 0)]
+    simulator.step(ticks[1], group(emf_start()), 0)
+    assert ticks == expected
+    assert simulator.get_data({"Terminals-0": ["events[1]"]})["Terminals-0"]["events[1]"] == 1
+
+
+def test_network_without_any_emf_is_dead() -> None:
+    simulator = grid()
+    simulator.create(1, "Terminal", unit="pv", bus="6", source="power")
+    simulator.setup_done()
+    for k in range(2):
+        simulator.step(k * STEP, {"Terminal-0": FED}, 0)
+        assert shown(simulator, "Terminal-0", "P_gen[MW]", "Vm[pu]") == [0, 0]
+        assert shown(simulator, "load9", "P_load[MW]") == 0

@@ -197,3 +197,56 @@ def test_branch_without_a_rating_has_no_loading() -> None:
     c = grid_columns(case, ("pv",), rows_of(case, [np.array([1.0 + 0j])], units=("pv",), bus=["A"]))
     assert "B-C.P_from[MW]" in c
     assert "B-C.loading[%]" not in c
+
+
+# --- units that inject, limits, islands ---
+
+
+def recorded(*events: Event, **terminals: Any) -> tuple[Case, list[Row]]:
+    """case9 with the three sources and two units that inject, 0.4 + 0.1j pu at bus 6 and 0.2 pu at bus 5."""
+    rows: list[Row] = []
+    grid = GridSimulator(case9(), events, lambda _, row: rows.append(row))
+    grid.init("Grid", 1e-6, step_ms=5)
+    grid.create(1, "Terminals", **({"units": UNITS, "bus": ["1", "2", "3"]} | terminals))
+    grid.create(1, "Terminals", units=["pv", "wind"], bus=["6", "5"], source="power", i_max=[0.5, None])
+    grid.setup_done()
+    power = {"P_gen[pu]": {"F.f": np.array([0.4, 0.2])}, "Q_gen[pu]": {"F.f": np.array([0.1, 0.0])}}
+    for k, emf in enumerate(swinging(8)):
+        grid.step(k * STEP, {"Terminals-0": {"EMF[pu]": {"Inverter.Inverters": emf}}, "Terminals-1": power}, 0)
+    return case9(), rows
+
+
+FEEDERS = (*UNITS, "pv", "wind")
+
+
+def test_units_that_inject_stand_behind_the_sources() -> None:
+    case, rows = recorded(Event(0.02, "unit_trip", "wind"))
+    c = grid_columns(case, FEEDERS, rows)
+    assert c["pv.P_gen[MW]"] == pytest.approx(40, abs=1e-8) and c["pv.Q_gen[MVar]"] == pytest.approx(10, abs=1e-8)
+    assert c["wind.P_gen[MW]"] == pytest.approx([20] * 4 + [0] * 4, abs=1e-8)
+    assert c["wind.connected[1]"].tolist() == [1] * 4 + [0] * 4
+    assert c["grid.P_gen[MW]"] == pytest.approx(total(c, FEEDERS, "P_gen[MW]"), abs=1e-9)
+    assert c["grid.P_gen[MW]"] - c["grid.P_load[MW]"] - c["grid.P_loss[MW]"] == pytest.approx(0, abs=1e-9)
+    assert c["grid.mismatch[MW]"].max() < 1e-9
+
+
+def test_units_with_a_limit_show_whether_they_stand_at_it() -> None:
+    case, rows = recorded(Event(0.02, "fault", "6", r_pu=0.02), z=[0.1j] * 3, i_max=[None, 1.2, 9.0])
+    c = grid_columns(case, FEEDERS, rows)
+    assert {name for name in c if name.endswith("current_limited[1]")} == {
+        "inv2.current_limited[1]", "inv3.current_limited[1]", "pv.current_limited[1]",
+    }  # fmt: skip
+    assert c["inv3.current_limited[1]"].tolist() == [0] * 8
+    assert c["pv.current_limited[1]"].tolist() == [0] * 4 + [1] * 4
+    current = np.hypot(c["inv2.P_gen[MW]"], c["inv2.Q_gen[MVar]"]) / c["2.Vm[pu]"]
+    assert c["inv2.current_limited[1]"].tolist() == (current > 120 * (1 - 1e-8)).tolist()
+    assert current.max() == pytest.approx(120, rel=1e-9) and current.min() < 119
+
+
+def test_islands_show_the_angles_of_the_nominal_frame_each_by_its_own_turn() -> None:
+    events = (Event(0.01, "line_open", "4-5"), Event(0.01, "line_open", "6-7"))
+    c = columns_of(swinging(6), *events)
+    for row, emf in enumerate(swinging(6)):
+        for place, bus in enumerate("123"):
+            assert c[f"{bus}.Va[deg]"][row] == pytest.approx(np.degrees(np.angle(emf[place])), abs=1e-9)
+    assert c["grid.mismatch[MW]"].max() < 1e-9

@@ -132,7 +132,7 @@ def test_steps_are_those_of_the_macro_grid_and_events() -> None:
 
 
 def test_meta_is_that_of_the_ports() -> None:
-    assert META["models"]["Profiles"]["attrs"] == [port.attr for port in OUTPUTS]
+    assert META["models"]["Profiles"]["attrs"] == [*(port.attr for port in OUTPUTS), "record[1]"]
     assert set(META["models"]["Profile"]["attrs"]) == {
         "P_gen[MW]", "Q_gen[MVar]", "P_load[MW]", "Q_load[MVar]", "P_set[MW]",
     }  # fmt: skip
@@ -199,7 +199,8 @@ def test_in_a_mosaik_world(in_lists: bool) -> None:
     seen: dict[int, Any] = {}
     given = {"times_s": [0, 0.01, 0.02], "p_gen_mw": P_MW, "q_gen_mvar": Q_MVAR}
     with mosaik.World(cache=False, skip_greetings=True, configure_logging=False, time_resolution=1e-6) as world:
-        profile = world.start(PythonStarter(ProfileSimulator), "Profile", step_ms=5, s_base_mva=10.0, json=in_lists)
+        starter = PythonStarter(ProfileSimulator, kwargs={"json": in_lists})
+        profile = world.start(starter, "Profile", step_ms=5, s_base_mva=10.0)
         units = profile.Profiles(ids=["wind", "ev"], **given)
         taker = world.start(PythonStarter(lambda: Taker(seen)), "Taker").Taker()  # type: ignore[arg-type]
         world.connect(units, taker, "P_gen[pu]", "Q_gen[pu]")
