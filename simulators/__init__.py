@@ -12,6 +12,8 @@ SIM_CONFIG: dict[str, Any] = {
     "Diesel": {"python": "gridloop.simulators.standalone:Diesel"},
     "Machine": {"python": "gridloop.simulators.standalone:Machine"},
     "Profile": {"python": "gridloop.simulators.profiles:ProfileSimulator"},
+    "Comms": {"python": "gridloop.simulators.comms:CommSimulator"},
+    "Secondary": {"python": "gridloop.simulators.control:SecondarySimulator"},
     "Meter": {"python": "gridloop.simulators.meter:MeterSimulator"},
     "Recorder": {"python": "gridloop.simulators.tap:Recorder"},
 }

@@ -20,9 +20,10 @@ EVENTS = [
 ]
 
 
-def run_at(step_ms: float, folder: Path, **pv: Any) -> Result:
+def run_at(step_ms: float, folder: Path, pv: dict[str, Any], loads: dict[str, Any]) -> Result:
     given = load("ieee9").to_dict() | {"step_ms": step_ms, "until_s": 0.5, "events": EVENTS}
     given["units"] = given["units"] | {"pv": PV | pv}
+    given["grid"] = given["grid"] | {"loads": given["grid"]["loads"] | loads}
     return run(load(given | {"record": {"every_ms": 10, "signals": []}}), folder=folder)
 
 
@@ -34,15 +35,20 @@ def values(result: Result, attribute: str, units: tuple[str, ...]) -> Any:
 
 
 @pytest.mark.parametrize(
-    "pv", [{}, {"frequency_watt_percent_per_hz": 50, "frequency_watt_deadband_hz": 0}], ids=["set power", "watt(f)"]
+    ("pv", "loads"),
+    [
+        pytest.param({}, {}, id="set power"),
+        pytest.param({"frequency_watt_percent_per_hz": 50, "frequency_watt_deadband_hz": 0}, {}, id="watt(f)"),
+        pytest.param({}, {"k_pf": 1.5, "frequency": "bus"}, id="loads that feel their bus"),
+    ],
 )
-def test_error_falls_with_the_square_of_the_step(tmp_path: Path, pv: dict[str, Any]) -> None:
+def test_error_falls_with_the_square_of_the_step(tmp_path: Path, pv: dict[str, Any], loads: dict[str, Any]) -> None:
     forming = ("inv1", "inv2", "inv3")
     what = (("f[Hz]", forming), ("P_gen[MW]", (*forming, "pv")))
-    exact = run_at(0.625, tmp_path / "exact", **pv)
+    exact = run_at(0.625, tmp_path / "exact", pv, loads)
     errors = []
     for step_ms in STEPS_MS:
-        found = run_at(step_ms, tmp_path / str(step_ms), **pv)
+        found = run_at(step_ms, tmp_path / str(step_ms), pv, loads)
         errors.append([np.abs(values(found, *one) - values(exact, *one)).max() for one in what])
     orders = np.log2(np.array(errors)[:-1] / np.array(errors)[1:])
     # the longest step is not yet where the square alone counts

@@ -167,3 +167,14 @@ def test_public_grid_of_another_frequency_takes_the_island_along(tmp_path: Path)
         f_hz, p, _ = at(result, t_s)
         assert f_hz == pytest.approx(59.97, abs=1e-8)
         assert p == pytest.approx(np.array(P_SET) + 2 * np.pi * 0.03 / m, abs=1e-6)
+
+
+def test_loads_of_a_grid_that_only_the_public_one_forms_feel_its_frequency(tmp_path: Path) -> None:
+    # 59.4 Hz are 1 % less: 1.5 % less load; units whose power is given stand in the generators' place
+    units = {f"given{bus}": {"type": "profile", "bus": bus, "p_gen": 100000} for bus in (1, 2, 3)}
+    grid = c1()["grid"] | {"loads": {"v0_pu": 1, "k_pf": 1.5}}
+    pcc = c1()["pcc"] | {"f_hz": 59.4}
+    what = c1() | {"units": units, "grid": grid, "pcc": pcc, "until_s": 0.1, "events": [], "record": {}}
+    result = run(load(what), folder=tmp_path)
+    for bus, p_mw in (("5", 90), ("7", 100), ("9", 125)):
+        assert result.series(f"load{bus}", "P_load[MW]")[1] == pytest.approx(p_mw * 0.985, abs=1e-6)

@@ -26,8 +26,6 @@ from gridloop.simulators.models.sparse_solve import nodal
 
 with_numba = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
 AREAS = 7  # 175 buses, 35 inverters, 105 houses: enough for sparse factors
-
-
 KINDS: tuple[Loads, ...] = ("power", "impedance")
 kinds = pytest.mark.parametrize("loads", KINDS)
 
@@ -65,9 +63,9 @@ def taker(rows: list[Any]) -> Any:
 
 
 def event() -> dict[str, Any]:
-    # another house of 8 kW, and one cable without its last houses
+    # a workshop of 20 kW, and one cable without its last houses
     return {"events": [
-        {"t_s": 0.1, "do": "load_step", "bus": "h3-4", "p_kw": 8, "q_kvar": 2},
+        {"t_s": 0.1, "do": "load_step", "bus": "h3-4", "p_kw": 20, "q_kvar": 5},
         {"t_s": 0.2, "do": "line_open", "line": "h1-14-h1-17"},
     ]}  # fmt: skip
 
@@ -113,7 +111,7 @@ def test_quiet_grid_takes_few_iterations(loads: Loads, files: dict[Loads, Path],
 def test_compiled_equals_numpy(
     loads: Loads, limit_percent: float | None, files: dict[Loads, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # inverters 15 and 16 stand beside the house of 8 kW
+    # inverters 15 and 16 stand beside the workshop
     limits = {} if limit_percent is None else {f"units.inv{i}.i_max_percent": limit_percent for i in (15, 16)}
     what = planned(files[loads], **event(), **limits)
     assert compiled.kernels() is not None

@@ -14,6 +14,9 @@ FOLLOWING = {"type": "inverter", "control": "following", "s_rated_kva": 60000}
 UNITS: dict[str, dict[str, Any]] = {
     "following": {"pv": FOLLOWING | {"bus": 6, "p_set_kw": 40000, "q_set_kvar": 5000}},
     "following in a generator's place": {"inv3": FOLLOWING | {"bus": 3, "s_rated_kva": 125000}},
+    "following in the reference's place": {
+        "inv1": FOLLOWING | {"bus": 1, "s_rated_kva": 100000, "p_set_kw": 70000, "q_set_kvar": 20000},
+    },
     "following beside a forming unit": {"pv": FOLLOWING | {"bus": 2, "p_set_kw": 40000, "q_set_kvar": -5000}},
     "two that follow at one bus": {
         "pv": FOLLOWING | {"bus": 6, "p_set_kw": 40000, "q_set_kvar": 0},
