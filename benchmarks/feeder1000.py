@@ -24,7 +24,7 @@ from gridloop.simulators.models import compiled
 
 SIMULATED_S = 20.0
 REACH = {("power", False): 8.0, ("power", True): 10.0, ("impedance", False): 15.0, ("impedance", True): 15.0}
-NAMES: dict[Loads, str] = {"power": "constant power", "impedance": "constant impedance"}
+NAMES: dict[Loads, str] = {"power": "constant P", "impedance": "constant Z"}
 
 
 def processor_s(planned: Plan, fast: bool) -> tuple[float, float]:

@@ -83,11 +83,14 @@ def test_meters_name_what_they_measure(result: Result) -> None:
     ],
 )
 def test_simulators_show_what_the_table_lists(kind: str, meta_of: Any, model: str) -> None:
-    assert table()[kind] <= set(meta_of["models"][model]["attrs"])
+    attributes: Any = meta_of["models"][model]["attrs"]
+    assert table()[kind] <= set(attributes)
 
 
 def test_grid_shows_what_the_table_lists_of_every_unit() -> None:
-    assert table()["unit"] - {"connected[1]", "current_limited[1]"} <= set(grid.META["models"]["Unit"]["attrs"])
+    models: Any = grid.META["models"]
+    of_unit = models["Unit"]["attrs"]
+    assert table()["unit"] - {"connected[1]", "current_limited[1]"} <= set(of_unit)
 
 
 def test_units_of_the_table_are_those_of_links() -> None:

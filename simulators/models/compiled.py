@@ -10,7 +10,7 @@ ENABLED = True  # False: numpy alone, to compare
 def _kernels() -> Any:
     try:
         from gridloop.simulators.models import fast
-    except ImportError:
+    except (ImportError, RuntimeError):  # no numba, or no place where it may keep what it compiled
         return None
     return fast
 

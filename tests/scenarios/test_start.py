@@ -70,8 +70,10 @@ def assert_at_rest(p: Plan) -> None:
     seen = observe(net, solution.x)
     assert seen.v_bus == pytest.approx(case.v_start, abs=1e-9)
     for group in p.groups:
-        state = group.model.initial(group.params, group.s_start_pu, group.emf_start_pu)
-        shown = group.model.respond(group.params, state, group.model.held(group.params))
+        model = group.model
+        assert model is not None
+        state = model.initial(group.params, group.s_start_pu, group.emf_start_pu)
+        shown = model.respond(group.params, state, model.held(group.params))
         assert shown.f_hz == pytest.approx(p.f_start_hz, abs=1e-9)
         assert shown.emf_pu == pytest.approx(group.emf_start_pu, abs=1e-9)
 

@@ -1,5 +1,6 @@
 """The wrapper of the network: terminals, views, children, events, initial data, on case9 without other simulators."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -364,3 +365,21 @@ def test_network_without_any_emf_is_dead() -> None:
         simulator.step(k * STEP, {"Terminal-0": FED}, 0)
         assert shown(simulator, "Terminal-0", "P_gen[MW]", "Vm[pu]") == [0, 0]
         assert shown(simulator, "load9", "P_load[MW]") == 0
+
+
+def test_jump_of_a_bus_angle_at_an_event_is_what_its_loads_feel_at_the_next_step() -> None:
+    # f - f0 = jump/(2 pi T) with T = 50 ms, whatever the length of the step in which it happens
+    felt = replace(case(), loads=case_a.loads(k_pf=1.5), bus_filter_s=0.05)
+    simulator = GridSimulator(felt, (Event(0.005, "load_step", "5", 30e3),))
+    simulator.init("Grid", 1e-6, step_ms=5)
+    simulator.create(1, "Grid")
+    simulator.create(1, "Terminals", units=["inv1", "inv2", "inv3"], bus=["1", "2", "3"])
+    simulator.setup_done()
+    angle, power = [], []
+    for k in range(3):
+        simulator.step(k * STEP, group(emf_start()), 0)
+        angle.append(np.radians(shown(simulator, "7", "Va[deg]")))
+        power.append(shown(simulator, "load7", "P_load[MW]"))
+    df_hz = (angle[1] - angle[0]) / (2 * np.pi * 0.05)
+    assert abs(df_hz) > 0.01
+    assert power == pytest.approx([100, 100, 100 * (1 + 1.5 * df_hz / 60)], abs=1e-8)
