@@ -1,0 +1,362 @@
+"""Diesel generator set: two-axis machine, exciter, voltage regulator, DEGOV governor and an engine with dead time.
+
+The transient EMF stands behind r_a + jx' in the grid. At rest the sets share active power by their droop lines, or
+hold the frequency (isochronous), and the terminal voltage falls with the reactive power.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gridloop.simulators.models.dead_time import History, appended, delayed, later, settled
+from gridloop.simulators.models.diesel_parameters import (
+    A1,
+    A2,
+    A3,
+    COLUMNS,
+    DELTA,
+    DRIVEN,
+    E_D,
+    E_FD,
+    E_Q,
+    LIMITED,
+    P_F,
+    Q_F,
+    SLIP,
+    TERMINAL,
+    TORQUE,
+    TRANSIENT,
+    V_R,
+    X_F,
+    Params,
+)
+from gridloop.simulators.models.machine_terminal import SAME_EMF_PU, growth_per_s, terminal_voltage, tracked_slip
+from gridloop.simulators.models.network import Complex, Mask, Real
+from gridloop.simulators.ports import Model, Port
+
+
+class State(NamedTuple):
+    """State of n sets."""
+
+    x: Real  # (n, 14) machine, regulator and governor; columns as in `diesel_parameters`
+    torque: History  # of the actuator, since before the dead time
+    trim_pu: Real  # reference of the regulator above V_set, found at the start: it supplies the field at rest
+    offset_pu: Real  # (n, 2) what `align` left of voltage and speed references, decays in ALIGN_DECAY_S
+    running: Mask  # connected to the grid at the last step
+    fuel_l: Real  # burnt since the start
+    underload_min: Real  # time below the minimum load
+    reverse_s: Real  # time for which power has been consumed without a break
+    tripped: Mask  # the reverse-power relay has picked up
+    dt_s: float = 0.0  # length of the last step, for `align`
+    aligned: bool = False  # whether `align` ever gave an offset
+
+
+class Inputs(NamedTuple):
+    """What reaches n sets."""
+
+    s_pu: Complex  # power into the bus; exactly 0 of a set that is not connected
+    v_pu: Complex  # bus voltage in the nominal frame
+    p_set_pu: Real
+    q_set_pu: Real
+    v_set_pu: Real
+    omega_rad_per_s: Real  # frequency correction of a secondary control
+    v_correction_pu: Real
+
+
+class Slopes(NamedTuple):
+    """Rates of the linearly held inputs."""
+
+    s_pu: Complex
+    v_pu: Complex
+
+
+class Outputs(NamedTuple):
+    """What n sets show."""
+
+    emf_pu: Complex
+    f_hz: Real
+    p_set_pu: Real
+    limited: Real  # 1 while fuel rack or regulator are at a limit
+    fuel_l: Real
+    underload_min: Real
+    running: Real
+    tripped: Real
+
+
+ALIGN_DECAY_S = 0.5
+ROUNDING_S = 1e-9  # of a time that is summed up
+LONGEST_STEP_S = 5e-3  # of the integration; the fastest pole is 1/T5 = 111 1/s
+
+
+def initial(p: Params, s_pu: Complex, emf_pu: Complex) -> State:
+    """State at rest while delivering `s_pu` (n,) with the EMF `emf_pu` (n,)."""
+    u, n = held(p), len(s_pu)
+    x, reference = _at_rest(p, s_pu, emf_pu, u)
+    zero, no = np.zeros(n), np.zeros(n, bool)
+    trim = reference - u.v_set_pu
+    return State(x, settled(x[:, A3], p.dead), trim, np.zeros((n, 2)), s_pu != 0, zero, zero, zero, no)
+
+
+def _at_rest(p: Params, s_pu: Complex, emf_pu: Complex, u: Inputs) -> tuple[Real, Real]:
+    """State matrix at rest, and the reference of the regulator that keeps it there."""
+    v = terminal_voltage(s_pu, emf_pu, p.impedance_pu)
+    current = (s_pu / v).conj() * p.to_own
+    axis = v + (p.r_a_pu + 1j * p.x_q_pu) * current
+    turn = axis / np.abs(axis) / 1j  # of the rotor's frame, whose imaginary axis is the quadrature axis
+    emf, i = emf_pu / turn, current / turn
+    field_pu = emf.imag + (p.x_d_pu - p.x_transient_pu) * i.real
+    power = s_pu * p.to_own
+    x = np.zeros((len(s_pu), 14))
+    x[:, DELTA] = np.angle(axis)
+    x[:, SLIP] = u.omega_rad_per_s / p.omega_nom_rad_per_s
+    x[:, SLIP] += p.droop_p_percent / 100 * (u.p_set_pu * p.to_own - power.real)
+    x[:, E_D], x[:, E_Q] = emf.real, emf.imag
+    x[:, V_R], x[:, E_FD], x[:, X_F] = p.exciter_gain * field_pu, field_pu, p.damped_feedback * field_pu
+    x[:, P_F], x[:, Q_F] = power.real, power.imag
+    torque = ((emf * i.conj()).real + p.damping_pu * x[:, SLIP]) / (1 + x[:, SLIP])
+    x[:, A1] = x[:, A2] = x[:, A3] = torque
+    above = p.exciter_gain * field_pu / p.avr_gain - u.v_correction_pu
+    fallen = p.droop_q_percent / 100 * (power.imag - u.q_set_pu * p.to_own)
+    return x, np.abs(v) + fallen + above
+
+
+def held(p: Params) -> Inputs:
+    """Set-points from the parameters, at nominal voltage; no power yet, no secondary correction."""
+    n = len(p.s_rated_kva)
+    p_set, q_set = p.p_set_kw * p.kw_to_pu, p.q_set_kvar * p.kw_to_pu
+    return Inputs(np.zeros(n, complex), np.ones(n, complex), p_set, q_set, p.v_set_pu, np.zeros(n), np.zeros(n))
+
+
+def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> State:
+    """Integrate the sets over the interval that has passed.
+
+    Args:
+        p: parameters of n sets.
+        s: state at the start of the interval.
+        u: inputs at the start of the interval.
+        slopes: rates of the power and of the bus voltage [pu/s].
+        dt_s: length of the interval [s], >= 0; 0 returns `s`.
+
+    Raises:
+        ValueError: dt_s < 0.
+
+    With all figures on the set's own rating, v = V e^-j(delta - pi/2), i = (E' - v)/(r_a + jx'):
+
+        ddelta/dt = w0 w,  2H dw/dt = T_m (1 + w) - Re(E' conj(i)) - D w
+        T'do dE'q/dt = E_fd - E'q - (x_d - x') i_d,  T'qo dE'd/dt = -E'd + (x_q - x') i_q
+        T_A dV_R/dt = K_A (V_ref + v_corr - n (Q_f - Q*) - |V| - V_F) - V_R,  V_F = (K_F/T_F) E_fd - x_F
+        T_e dE_fd/dt = V_R - K_e E_fd,  T_F dx_F/dt = (K_F/T_F) E_fd - x_F
+        e = -w + Omega/w0 - R (P_f - P*)
+        dc1/dt = c2,  T1 T2 dc2/dt = e - c1 - T1 c2,  y = c1 + T3 c2
+        da1/dt = K y,  T5 da2/dt = a1 + T4 K y - a2,  T6 da3/dt = a2 - a3,  T_m(t) = a3(t - T_D) within its limits
+
+    V_R and a1 stay within their limits and rest there while they are pushed out. Runge-Kutta of fourth order in steps
+    of at most LONGEST_STEP_S and the dead time; ln V is extrapolated, the power linearly. Sources: Kundur, Power
+    System Stability and Control (1994), chapters 3, 5 and 8; DEGOV of PSS/E as in OpenIPSL. Left out: saturation,
+    subtransients, the exciter's ceiling other than that of V_R, limits of the generator's current.
+    """
+    if dt_s <= 0:
+        if dt_s < 0:
+            raise ValueError(f"dt_s = {dt_s} must be >= 0")
+        return s
+    drive = _Drive(p, s, u, slopes, dt_s)
+    count = int(np.ceil(dt_s / min(LONGEST_STEP_S, p.dead.shortest_s) - 1e-9))
+    x, torque, h = s.x, s.torque, dt_s / count
+    for k in range(count):
+        x = _step(p, drive, x, drive.samples(torque, k * h, h), h)
+        torque = appended(torque, (k + 1) * h, x[:, A3], (x[:, A2] - x[:, A3]) / p.governor_t6_s)
+    offset = s.offset_pu * np.exp(-dt_s / ALIGN_DECAY_S) if s.aligned else s.offset_pu
+    return _counted(p, s._replace(x=x, torque=later(torque, dt_s, p.dead), offset_pu=offset, dt_s=dt_s), u, slopes)
+
+
+def _counted(p: Params, s: State, u: Inputs, slopes: Slopes) -> State:
+    """Fuel and counters after a step that ends at `s`."""
+    dt_s, power = s.dt_s, s.x[:, P_F]
+    running = u.s_pu != 0
+    p_mean = np.maximum(0.0, u.s_pu.real + slopes.s_pu.real * (dt_s / 2))
+    idle, slope = p.fuel_l_per_s
+    reverse_s = (s.reverse_s + dt_s) * (running & (power < p.reverse_power_pu))
+    return s._replace(
+        running=running, fuel_l=s.fuel_l + (idle + slope * p_mean) * (dt_s * running),
+        underload_min=s.underload_min + (dt_s / 60) * (running & (power < p.p_min_pu)),
+        reverse_s=reverse_s, tripped=s.tripped | (reverse_s > p.reverse_power_s + ROUNDING_S),
+    )  # fmt: skip
+
+
+class _Samples(NamedTuple):
+    """What drives the sets at begin, middle and end of an integration step."""
+
+    v: Complex  # (3, n) jV, which turned by -delta is the terminal voltage in the rotor's frame
+    driven: Real  # (3, n, 5) the columns DRIVEN
+
+
+class _Drive:
+    """The inputs over one interval."""
+
+    def __init__(self, p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> None:
+        self._p = p
+        self.open: Mask = u.s_pu == 0
+        self.any_open = bool(self.open.any())
+        v = np.where(self.open, 0, u.v_pu) if self.any_open else u.v_pu
+        self._v0 = v * p.imaginary_unit
+        self._growth = growth_per_s(v, slopes.v_pu, dt_s, p.omega_nom_rad_per_s * s.x[:, SLIP])
+        self._s0, self._s_rate = u.s_pu, slopes.s_pu
+        reference, self._speed = set_points(p, u)
+        self._reference = reference + s.trim_pu
+        if s.aligned:
+            self._reference = self._reference + s.offset_pu[:, 0]
+            self._speed = self._speed + s.offset_pu[:, 1]
+
+    def samples(self, torque: History, at_s: float, h: float) -> _Samples:
+        """At begin, middle and end of the step that begins `at_s` into the interval."""
+        p, tau = self._p, np.array([at_s, at_s + h / 2, at_s + h])
+        later_s = tau[:, None]
+        v = self._v0 * np.exp(self._growth * later_s)
+        driven = np.empty((3, len(self._s0), 5))
+        driven[:, :, 0] = self._reference - np.abs(v)
+        driven[:, :, 1:3].view(complex)[:, :, 0] = self._s0 + self._s_rate * later_s
+        driven[:, :, 3] = np.minimum(np.maximum(delayed(torque, tau, p.dead), p.torque_min_pu), p.torque_max_pu)
+        driven[:, :, 4] = self._speed
+        return _Samples(v, driven)
+
+
+def set_points(p: Params, u: Inputs) -> tuple[Real, Real]:
+    """Voltage and speed deviation [pu] at no power; remembered, because set-points change seldom."""
+    if p.set_point_memory:
+        seen, known = p.set_point_memory
+        if all(one is other for one, other in zip(u[2:], seen[2:], strict=True)):
+            remembered: tuple[Real, Real] = known
+            return remembered
+    reference = u.v_set_pu + u.v_correction_pu + p.droop_q_pu * u.q_set_pu
+    speed = (u.omega_rad_per_s + p.droop_p_rad_per_s_pu * u.p_set_pu) / p.omega_nom_rad_per_s
+    p.set_point_memory[:] = (u, (reference, speed))
+    return reference, speed
+
+
+def _step(p: Params, drive: _Drive, x: Real, at: _Samples, h: float) -> Real:
+    """One Runge-Kutta step of `h`."""
+    low, high = p.limits_pu
+    touched = x[:, LIMITED]
+    resting = bool(((touched <= low) | (touched >= high)).any())
+    whole = np.empty((len(x), COLUMNS))  # state, terminal voltage and what drives it
+    whole[:, :14] = x
+    k1 = _rates(p, drive, whole, (at.v[0], at.driven[0]), resting)
+    whole[:, :14] = x + (h / 2) * k1
+    k2 = _rates(p, drive, whole, (at.v[1], at.driven[1]), resting)
+    whole[:, :14] = x + (h / 2) * k2
+    k3 = _rates(p, drive, whole, (at.v[1], at.driven[1]), resting)
+    whole[:, :14] = x + h * k3
+    k4 = _rates(p, drive, whole, (at.v[2], at.driven[2]), resting)
+    k2 += k3
+    k2 *= 2
+    k2 += k1
+    k2 += k4
+    k2 *= h / 6
+    k2 += x
+    np.minimum(np.maximum(k2[:, LIMITED], low), high, out=k2[:, LIMITED])
+    return k2
+
+
+def _rates(p: Params, drive: _Drive, whole: Real, given: tuple[Complex, Real], resting: bool) -> Real:
+    """dx/dt (n, 14) of the state in `whole` (n, COLUMNS), whose other columns are filled; `resting`: one at a limit."""
+    v, driven = given
+    whole[:, TERMINAL].view(complex)[:, 0] = v * np.exp(whole[:, DELTA] * p.minus_imaginary_unit)
+    whole[:, DRIVEN] = driven
+    if drive.any_open:
+        whole[drive.open, TERMINAL] = whole[drive.open, TRANSIENT]
+        whole[drive.open, DRIVEN.start] -= np.hypot(whole[drive.open, E_D], whole[drive.open, E_Q])
+    if p.immediate is not None:
+        torque = np.clip(whole[:, A3], p.torque_min_pu, p.torque_max_pu)
+        whole[:, TORQUE] = np.where(p.immediate, torque, whole[:, TORQUE])
+    rates: Real = np.matmul(p.linear, whole[:, :, None])[:, :, 0]
+    # behind the rates stand torque and currents over 2H: power is their product with speed and EMF
+    rates[:, SLIP] += np.einsum("ij,ij->i", whole[:, SLIP : E_Q + 1], rates[:, 14:])
+    rates = rates[:, :14]
+    if resting:
+        low, high = p.limits_pu
+        at, moving = whole[:, LIMITED], rates[:, LIMITED]
+        pushed_out = ((at <= low) & (moving < 0)) | ((at >= high) & (moving > 0))
+        rates[:, LIMITED] = np.where(pushed_out, 0, moving)
+    return rates
+
+
+def _emf(x: Real) -> Complex:
+    """E' in the nominal frame."""
+    emf: Complex = (x[:, E_Q] - 1j * x[:, E_D]) * np.exp(1j * x[:, DELTA])
+    return emf
+
+
+def respond(p: Params, s: State, u: Inputs) -> Outputs:
+    """Transient EMF, frequency and counters; memoryless."""
+    low, high = p.limits_pu
+    touched = s.x[:, LIMITED]
+    limited = ((touched <= low) | (touched >= high)).any(axis=1)
+    f_hz = p.f_nom_hz * (1 + s.x[:, SLIP])
+    return Outputs(
+        _emf(s.x), f_hz, u.p_set_pu, limited.astype(float), s.fuel_l, s.underload_min, s.running.astype(float),
+        s.tripped.astype(float),
+    )  # fmt: skip
+
+
+def align(p: Params, s: State, u: Inputs, applied_pu: Complex) -> State:
+    """Make sets that are not in charge follow the EMF that the grid applied (n,); others keep their state.
+
+    They stand at rest, delivering what the grid took, with a speed that tends to that at which the applied EMF turns.
+    What the references of regulator and governor lack for that is kept as offsets that decay in ALIGN_DECAY_S.
+    """
+    own = _emf(s.x)
+    other = np.abs(applied_pu - own) > SAME_EMF_PU
+    if not other.any():
+        return s
+    x, reference = _at_rest(p, np.where(other, u.s_pu, 0), np.where(other, applied_pu, own), u)
+    x[:, SLIP] = tracked_slip(s.x[:, SLIP], np.angle(applied_pu * own.conj()), p.omega_nom_rad_per_s * s.dt_s)
+    torque = s.torque._replace(
+        value=np.where(other, x[:, A3], s.torque.value), slope=np.where(other, 0, s.torque.slope)
+    )  # fmt: skip
+    speed = x[:, SLIP] + p.droop_p_percent / 100 * x[:, P_F] - set_points(p, u)[1]
+    lacking = np.stack((reference - u.v_set_pu - s.trim_pu, speed), axis=1)
+    return s._replace(
+        x=np.where(other[:, None], x, s.x), torque=torque, offset_pu=np.where(other[:, None], lacking, s.offset_pu),
+        aligned=True,
+    )  # fmt: skip
+
+
+def _degrees(emf_pu: Any) -> Any:
+    return np.degrees(np.angle(emf_pu))
+
+
+MODEL = Model(
+    name="Diesel",
+    params=Params,
+    inputs=(
+        Port("S[pu]", "s_pu", "power into the bus on the system base", hold="linear", scalar=False),
+        Port("V[pu]", "v_pu", "bus voltage in the nominal frame", hold="linear", scalar=False),
+        Port("P_set[MW]", "p_set_pu", "active-power set-point", base="s"),
+        Port("Q_set[MVar]", "q_set_pu", "reactive-power set-point", base="s"),
+        Port("V_set[pu]", "v_set_pu", "voltage set-point"),
+        Port("Omega[rad_per_s]", "omega_rad_per_s", "frequency correction of a secondary control"),
+        Port("v[pu]", "v_correction_pu", "voltage correction of a secondary control"),
+    ),
+    outputs=(
+        Port("EMF[pu]", "emf_pu", "transient EMF phasor in the nominal frame", scalar=False),
+        Port("E[pu]", "emf_pu", "transient EMF magnitude", convert=np.abs),
+        Port("Va_emf[deg]", "emf_pu", "its angle in the nominal frame, within +-180", convert=_degrees),
+        Port("f[Hz]", "f_hz", "frequency of the rotor"),
+        Port("P_set[MW]", "p_set_pu", "active-power set-point", base="s"),
+        Port("limited[1]", "limited", "1 while fuel rack or voltage regulator are at a limit"),
+        Port("fuel[L]", "fuel_l", "fuel burnt since the start"),
+        Port("underload[min]", "underload_min", "time below the minimum load since the start"),
+        Port("running[1]", "running", "1 while connected to the grid"),
+        Port("reverse_trip[1]", "tripped", "1 once power was consumed for too long"),
+    ),
+    records=(
+        "f[Hz]", "E[pu]", "Va_emf[deg]", "P_set[MW]", "limited[1]", "fuel[L]", "underload[min]", "running[1]",
+        "reverse_trip[1]",
+    ),
+    slopes=Slopes,
+    initial=initial,
+    held=held,
+    advance=advance,
+    respond=respond,
+    align=align,
+)  # fmt: skip

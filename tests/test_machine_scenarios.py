@@ -1,0 +1,100 @@
+"""Diesel sets and classical machines in scenario files: what is refused, and sets that leave the grid and come back."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from case_b import line_trip, load_step, scenario
+from gridloop.scenarios import load, run
+from gridloop.scenarios.json_schema import scenario_schema
+from gridloop.scenarios.problems import ScenarioError
+from gridloop.scenarios.start import plan
+
+LIGHTER = {"t_s": 0.5, "do": "load_set", "bus": 7, "p_kw": 20000, "q_kvar": 5000}
+
+
+def complaint(given: dict[str, Any]) -> str:
+    with pytest.raises(ScenarioError) as error:
+        plan(load(given))
+    return str(error.value)
+
+
+def with_diesel(**keys: Any) -> dict[str, Any]:
+    given = scenario([])
+    given["units"]["diesel"] |= keys
+    return given
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"z_pu": [0, 0.1]}, "units.diesel.z_pu: a unit of type diesel has an impedance of its own"),
+        ({"i_max_percent": 150}, "units.diesel.i_max_percent: unknown key"),
+        ({"dead_time_ms": 200}, "the isochronous speed loop is unstable with a gain margin of 0.868"),
+        ({"control": "droop"}, "a unit of type diesel has no choice of control"),
+    ],
+)
+def test_what_a_diesel_is_not_given(keys: dict[str, Any], message: str) -> None:
+    assert message in complaint(with_diesel(**keys))
+
+
+def test_machine_needs_the_power_flow_to_start_from() -> None:
+    given = with_diesel() | {"start": "droop"}
+    given["units"]["gas"] = {"type": "machine", "bus": 4, "s_rated_kva": 1000, "h_s": 3, "x_pu": 0.2}
+    assert "units.gas: start: droop needs a droop law" in complaint(given)
+
+
+def test_two_sets_share_a_bus() -> None:
+    given = with_diesel(s_rated_kva=100000)
+    given["units"]["other"] = dict(given["units"]["diesel"])
+    (group,) = [group for group in plan(load(given)).groups if group.name == "Diesel"]
+    assert group.s_start_pu == pytest.approx([0.815 + 0.0723005975j] * 2)
+    given["start"] = "droop"
+    (group,) = [group for group in plan(load(given)).groups if group.name == "Diesel"]
+    assert group.s_start_pu[0] == pytest.approx(group.s_start_pu[1])
+
+
+def test_schema_knows_the_machines() -> None:
+    parts = scenario_schema()["$defs"]
+    assert {"h_s", "x_pu", "damping_pu", "p_set_kw"} <= parts["UnitMachine"]["properties"].keys()
+    diesel = parts["UnitDiesel"]["properties"]
+    assert "z_pu" not in diesel and diesel["dead_time_ms"]["default"] == 24
+    assert all(value["description"] != key for key, value in diesel.items() if key.startswith("governor_t1"))
+
+
+def test_set_leaves_the_grid_follows_it_and_comes_back(tmp_path: Path) -> None:
+    leaves, returns = ({"t_s": t, "do": do, "unit": "diesel"} for t, do in ((1, "unit_trip"), (4, "unit_start")))
+    result = run(load(scenario([LIGHTER, leaves, returns], until_s=5)), folder=tmp_path)
+    t_s, f_hz = result.series("diesel", "f[Hz]")
+    p_mw, fuel = (result.series("diesel", attr)[1] for attr in ("P_gen[MW]", "fuel[L]"))
+    bus_hz = result.series("batt", "f[Hz]")[1]
+    off = (t_s > 1) & (t_s <= 4)
+    assert np.abs(p_mw[off]).max() < 1e-9
+    assert f_hz[t_s == 4] == pytest.approx(bus_hz[t_s == 4], abs=1e-3) and bus_hz[t_s == 4] < 59.6
+    assert fuel[t_s == 4] == pytest.approx(fuel[t_s == 1.005], abs=0.1)
+    assert result.series("diesel", "running[1]")[1][[100, 500, -1]].tolist() == [1, 0, 1]
+    # it closes without a blow (rated 200 MW), and then takes its share step by step
+    assert np.abs(p_mw[(t_s > 4) & (t_s < 4.05)]).max() < 2
+    assert p_mw[-1] > 40 and np.abs(np.diff(p_mw[t_s > 4.01])).max() < 2
+    assert fuel[-1] > fuel[t_s == 4] + 1
+
+
+def test_nothing_changes_for_a_set_in_charge_because_the_grid_tells_it_what_it_applied(tmp_path: Path) -> None:
+    events = [load_step(0.1), line_trip(0.3)]
+    never = {"t_s": 0.9, "do": "unit_start", "unit": "diesel"}  # it is on: this only wires E_used
+    plain, told = (
+        run(load(scenario(given, until_s=0.8)), folder=tmp_path / name)
+        for name, given in (("plain", events), ("told", [*events, never]))
+    )
+    for attr in ("f[Hz]", "P_gen[MW]"):
+        assert plain.series("diesel", attr)[1] == pytest.approx(told.series("diesel", attr)[1], abs=1e-9)
+
+
+def test_set_rides_through_a_fault(tmp_path: Path) -> None:
+    fault = {"t_s": 0.5, "do": "fault", "bus": 5, "r_pu": 0.01, "for_s": 0.15}
+    result = run(load(scenario([fault], until_s=6, step_ms=10)), folder=tmp_path)
+    assert result.series("diesel", "f[Hz]")[1][-1] == pytest.approx(60, abs=1e-3)
+    assert result.series("diesel", "P_gen[MW]")[1][-1] == pytest.approx(163, abs=0.1)
+    assert result.series("diesel", "limited[1]")[1].max() == 1  # the regulator came to its ceiling
