@@ -142,9 +142,9 @@ def _sharing(s: Series, span: _Span) -> Figures:
     ):  # fmt: skip
         # units without a set-point of their own share nothing
         free = (s.limited == 0) & ~np.isnan(s.f_hz) & ~np.isnan(s.p_set_mw)
-        produced = np.where(free, produced, 0.0)
-        share = produced.sum(1) / np.maximum((s.s_rated_mva * free).sum(1), 1e-300)
-        error = np.where(free, np.abs(produced / s.s_rated_mva - share[:, None]), 0.0).max(1)
+        counted = np.where(free, produced, 0.0)
+        share = counted.sum(1) / np.maximum((s.s_rated_mva * free).sum(1), 1e-300)
+        error = np.where(free, np.abs(counted / s.s_rated_mva - share[:, None]), 0.0).max(1)
         figures |= {
             f"{letter}_sharing_error_end": (error[-1], "1", f"{word}-power sharing error at the end"),
             f"{letter}_sharing_error_max": (error.max(), "1", f"largest {word}-power sharing error"),

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from gridloop.scenarios.event_parts import FaultEvent, LineEvent, LoadEvent, SetEvent, UnitEvent
+from gridloop.scenarios.event_parts import LoadEvent
 from gridloop.scenarios.operating_point import OperatingPoint, Placed, droop_start, power_flow_start, stiffness
 from gridloop.scenarios.placement import meter_problems, placement_problems
 from gridloop.scenarios.problems import Problem
 from gridloop.scenarios.profile_files import read_profiles
-from gridloop.scenarios.relations import set_targets
+from gridloop.scenarios.schedule import Change, grid_events, set_point_changes
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.unit_parts import Reference, Unit
 from gridloop.simulators.case import Case, Pcc, Stage, Synchrocheck
@@ -59,16 +59,6 @@ class Group:
     def source(self) -> str:
         """'emf' or 'power'."""
         return "power" if self.model is None else self.model.source
-
-
-@dataclass(frozen=True)
-class Change:
-    """A set-point that changes at `t_s`: the key of a unit's parameter and its new value in the file's unit."""
-
-    t_s: float
-    unit: str
-    key: str
-    value: float
 
 
 @dataclass(frozen=True)
@@ -141,7 +131,7 @@ def plan(scenario: Scenario) -> Plan:
     )  # fmt: skip
     h_lambda = stiffness(network, loads, placed, pcc, start) * scenario.step_ms * 1e-3
     return Plan(
-        scenario, case, units.groups(start), _events(scenario), _changes(scenario), start.f_hz, h_lambda,
+        scenario, case, units.groups(start), grid_events(scenario), set_point_changes(scenario), start.f_hz, h_lambda,
         net.position, net.branch_kinds,
     )  # fmt: skip
 
@@ -383,32 +373,3 @@ def _settled(params: Any, s_pu: Complex, phasor_pu: Complex, kw: float, keeps_ow
     return replace(params, **{
         name: np.where(keeps_own, getattr(params, name), value) for name, value in values.items() if name in known
     })  # fmt: skip
-
-
-def _events(scenario: Scenario) -> tuple[Event, ...]:
-    """What happens in the grid; the end of a fault is an event too."""
-    found = []
-    for event in scenario.events:
-        if isinstance(event, SetEvent):
-            continue
-        if isinstance(event, LoadEvent):
-            found.append(Event(event.t_s, event.do, event.bus, event.p_kw, event.q_kvar))
-        elif isinstance(event, FaultEvent):
-            found.append(Event(event.t_s, "fault", event.bus, r_pu=event.r_pu, x_pu=event.x_pu))
-            if event.for_s is not None:
-                end_s = round(event.t_s + event.for_s, 9)
-                found.append(Event(end_s, "fault_clear", event.bus, r_pu=event.r_pu, x_pu=event.x_pu))
-        elif isinstance(event, LineEvent | UnitEvent):
-            found.append(Event(event.t_s, event.do, getattr(event, "line", None) or event.unit))  # type: ignore[union-attr]
-        else:
-            found.append(Event(event.t_s, event.do, PCC, sync=getattr(event, "sync", True)))
-    return tuple(found)
-
-
-def _changes(scenario: Scenario) -> tuple[Change, ...]:
-    """Set-points that change."""
-    return tuple(
-        Change(event.t_s, unit, event.path.rpartition(".")[2], event.value)
-        for event in scenario.events if isinstance(event, SetEvent)
-        for unit in set_targets(scenario, event)
-    )  # fmt: skip

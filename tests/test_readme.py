@@ -12,10 +12,11 @@ from gridloop.scenarios.result import Result
 from gridloop.simulators import grid, profiles
 from gridloop.simulators.device import meta
 from gridloop.simulators.meter import measured
-from gridloop.simulators.models import following, inverter
+from gridloop.simulators.models import diesel, following, inverter, machine
 
 README = Path(__file__).parents[1] / "README.md"
-PARENT = {"droop inverter": "unit", "following inverter": "unit", "profile unit": "unit"}  # what they show besides
+KINDS = ("droop inverter", "following inverter", "diesel set", "classical machine", "profile unit")
+PARENT = dict.fromkeys(KINDS, "unit")  # what they show besides
 SCENARIO = {
     "schema": 1, "name": "all", "until_s": 0.02,
     "grid": {"net": "create_cigre_network_lv"},
@@ -24,12 +25,14 @@ SCENARIO = {
     "units": {
         "forming": {"type": "inverter", "bus": "Bus R1", "s_rated_kva": 500, "z_pu": [0, 0.1], "i_max_percent": 200},
         "following": {"type": "inverter", "control": "following", "bus": "Bus R2", "s_rated_kva": 20, "p_set_kw": 5},
+        "diesel": {"type": "diesel", "bus": "Bus R1", "s_rated_kva": 200},
         "house": {"type": "profile", "bus": "Bus R3", "p_load": 3},
     },
     "meters": {"m1": {"of": "forming", "attr": ["P_gen[MW]"], "period_ms": 10}},
 }  # fmt: skip
 ENTITY = {  # one of each kind
-    "droop inverter": "forming", "following inverter": "following", "profile unit": "house", "pcc": "pcc",
+    "droop inverter": "forming", "following inverter": "following", "diesel set": "diesel",
+    "profile unit": "house", "pcc": "pcc",
     "bus": "Bus R4", "branch": "Bus R1-Bus R2", "load": "loadBus R11", "grid": "grid",
 }  # fmt: skip
 
@@ -76,6 +79,8 @@ def test_meters_name_what_they_measure(result: Result) -> None:
     [
         ("droop inverter", meta(inverter.MODEL), "Inverter"),
         ("following inverter", meta(following.MODEL), "Following"),
+        ("diesel set", meta(diesel.MODEL), "Diesel"),
+        ("classical machine", meta(machine.MODEL), "Machine"),
         ("profile unit", profiles.META, "Profile"),
         ("bus", grid.META, "Bus"),
         ("branch", grid.META, "Branch"),
