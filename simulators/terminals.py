@@ -148,13 +148,18 @@ class Board:
 
         A single untouched group of EMFs passes as it is.
         """
+        slot = None
         for eid, slot in self.slots.items():
             given = inputs.get(eid)
             if given:
                 slot.value = self._group(eid, slot, given) if slot.many else self._single(eid, slot, given)
+        if slot is not None and len(self.slots) == 1 and slot.many and slot.source == "emf" and not self.views:
+            return slot.value, _NONE, False
         moved = self._collect_views(inputs) if self.views else False
         emf = self._joined("emf", len(self.emf.units))
-        power = self._joined("power", len(self.power.units)) if self.power.units else _NONE
+        if not self.power.units:
+            return emf, _NONE, moved
+        power = self._joined("power", len(self.power.units))
         if not np.isfinite(power).all():
             raise ValueError(f"the power of {self.power.units[int(np.isfinite(power).argmin())]} is not finite")
         return emf, power, moved
