@@ -7,6 +7,7 @@ hidden by clipping.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -250,20 +251,40 @@ def worst_node(net: Reduction, v: Complex) -> tuple[int, float]:
 
 
 def _newton(net: Reduction, need: Demand, emf: Complex, v: Complex) -> tuple[Complex, int]:
-    """Damped Newton; returns the voltages and the number of iterations, 0 if it did not converge."""
+    """Load voltages by damped Newton, and the number of iterations, 0 if it did not converge."""
     bias = net.emf_to_load @ emf
 
     def missing(at: Complex) -> Complex:
         return at - bias - net.load_to_load @ drawn(net, need, at, emf)
 
+    def correction(at: Complex, miss: Complex) -> Complex:
+        return (_inverse_jacobian(net, need, at, emf) @ miss.view(np.float64)).view(np.complex128)
+
+    return damped_newton(missing, correction, v, 1e-14)
+
+
+def damped_newton(
+    missing: Callable[[Complex], Complex], correction: Callable[[Complex, Complex], Complex | None], v: Complex,
+    rounding_pu: float,
+) -> tuple[Complex, int]:  # fmt: skip
+    """Voltages at which nothing is missing, and the number of iterations, 0 if it did not converge.
+
+    Args:
+        missing: what is missing at voltages.
+        correction: full Newton step at voltages for what is missing there; None where the Jacobian is singular.
+        v: where to begin.
+        rounding_pu: what the norm of the missing may grow by and still count as falling.
+    """
     miss = missing(v)
     for iteration in range(1, MOST_NEWTON_STEPS + 1):
-        change = (_inverse_jacobian(net, need, v, emf) @ miss.view(np.float64)).view(np.complex128)
+        change = correction(v, miss)
+        if change is None:
+            return v, 0
         step = 1.0
         while step > 1e-4:
             trial = v - step * change
             trial_miss = missing(trial) if np.all(trial != 0) else np.full_like(v, np.nan)
-            if np.linalg.norm(trial_miss) <= (1 - step / 4) * np.linalg.norm(miss) + 1e-14:
+            if np.linalg.norm(trial_miss) <= (1 - step / 4) * np.linalg.norm(miss) + rounding_pu:
                 break
             step /= 2
         else:

@@ -24,13 +24,13 @@ from gridloop.simulators.models.network import Complex
 from gridloop.simulators.models.nodal import Reduction
 from gridloop.simulators.models.solve import (
     MOST_CHORD_STEPS,
-    MOST_NEWTON_STEPS,
     TOLERANCE_PU,
     Chord,
     Frame,
     Solution,
     VoltageCollapse,
     current_derivatives,
+    damped_newton,
     drawn,
     has_collapsed,
     lowest,
@@ -365,7 +365,7 @@ def restart(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -
 
 
 def _newton(matrices: Nodal, need: Demand, emf: Complex, v: Complex) -> tuple[Complex, int]:
-    """Damped Newton; returns the voltages and the number of iterations, 0 if it did not converge."""
+    """Voltages of the free buses by damped Newton, and the number of iterations, 0 if it did not converge."""
     net, pushed = matrices.net, matrices.push @ emf
 
     def missing(at: Complex) -> Complex:
@@ -373,22 +373,11 @@ def _newton(matrices: Nodal, need: Demand, emf: Complex, v: Complex) -> tuple[Co
         miss: Complex = matrices.y @ at + matrices.scatter @ current - pushed
         return miss
 
-    miss = missing(v)
-    for iteration in range(1, MOST_NEWTON_STEPS + 1):
+    def correction(at: Complex, miss: Complex) -> Complex | None:
         try:
-            change = matrices.factors(need, v, emf).solve(miss.view(np.float64)).view(np.complex128)
+            change: Complex = matrices.factors(need, at, emf).solve(miss.view(np.float64)).view(np.complex128)
         except RuntimeError:  # singular: exactly at a nose
-            return v, 0
-        step = 1.0
-        while step > 1e-4:
-            trial = v - step * change
-            trial_miss = missing(trial) if np.all(trial != 0) else np.full_like(v, np.nan)
-            if np.linalg.norm(trial_miss) <= (1 - step / 4) * np.linalg.norm(miss) + 1e-12:
-                break
-            step /= 2
-        else:
-            return v, 0
-        v, miss = trial, trial_miss
-        if np.linalg.norm(change) * step < TOLERANCE_PU:
-            return v, iteration
-    return v, 0
+            return None
+        return change
+
+    return damped_newton(missing, correction, v, 1e-12)
