@@ -20,14 +20,15 @@ CONTROLS = {"inverter": {"droop": "inverter", "following": "following"}}  # type
 
 @cache
 def known_types() -> tuple[str, ...]:
-    """Types of units without those that are a user's own."""
+    """Types of units without those that are a user's own; a model that feeds no bus by itself is none."""
     modules = {
         path.name.removesuffix(".py")
         for path in (files("gridloop.simulators") / "models").iterdir()
         if path.name.endswith(".py") and "\nMODEL = " in path.read_text(encoding="utf-8")
     }
+    units = {name for name in modules if import_module(f"gridloop.simulators.models.{name}").MODEL.source != "none"}
     reached_by_control = {module for controls in CONTROLS.values() for module in controls.values()} - {*CONTROLS}
-    return tuple(sorted(modules - reached_by_control | {PROFILE}))
+    return tuple(sorted(units - reached_by_control | {PROFILE}))
 
 
 def model_of(kind: str, control: str = "droop", folder: Path = Path()) -> Model | None:

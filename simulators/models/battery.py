@@ -306,22 +306,22 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
     )  # fmt: skip
 
 
-def align(p: Params, s: State, u: Inputs, applied_pu: Any) -> State:
+def align(p: Any, s: Any, u: Inputs, applied_pu: Any) -> Any:
     """Nothing to follow: the energy that was really drawn is the input already."""
     return s
 
 
-def _percent(soc: Any) -> Any:
+def percent(soc: Any) -> Any:
+    """A share (0..1) in percent."""
     return 100 * soc
 
 
-# annotated: files with a plain `MODEL = ` are types of units, and a battery is a source of one
-MODEL: Model = Model(
+MODEL = Model(
     name="Battery",
     params=Params,
     inputs=(Port("E_gen[MWh]", "e_gen_mwh", "energy drawn on the inverter's DC side since the start"),),
     outputs=(
-        Port("SoC[%]", "soc", "state of charge", convert=_percent),
+        Port("SoC[%]", "soc", "state of charge", convert=percent),
         Port("P_max[MW]", "p_max_mw", "most that the inverter may draw on its DC side"),
         Port("P_min[MW]", "p_min_mw", "least, negative: most that it may charge"),
         Port("V_dc[V]", "v_v", "terminal voltage"),

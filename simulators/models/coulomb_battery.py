@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gridloop.simulators.models.battery import TAPER, Inputs, Slopes, align, percent
 from gridloop.simulators.models.network import Real
 from gridloop.simulators.models.parameters import as_columns, check
 from gridloop.simulators.ports import Model, Port
 
-TAPER = 0.02  # the power limits fall to 0 over this last part of the state of charge
 SECONDS_PER_HOUR = 3600.0
 
 
@@ -76,16 +76,6 @@ class State(NamedTuple):
     chemical_mwh: Real  # drawn from the cells' chemistry
     terminal_mwh: Real  # given to the inverter
     coulombic_mwh: Real  # charge that flowed in and was not stored
-
-
-class Inputs(NamedTuple):
-    """What reaches n packs."""
-
-    e_gen_mwh: Real  # energy that the inverter has drawn on its DC side since the start, discharge > 0
-
-
-class Slopes(NamedTuple):
-    """Nothing is held linearly: the energy says all of the interval."""
 
 
 class Outputs(NamedTuple):
@@ -166,22 +156,12 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
     )  # fmt: skip
 
 
-def align(p: Params, s: State, u: Inputs, applied_pu: Any) -> State:
-    """Nothing to follow: the energy that was really drawn is the input already."""
-    return s
-
-
-def _percent(soc: Any) -> Any:
-    return 100 * soc
-
-
-# annotated: files with a plain `MODEL = ` are types of units, and a battery is a source of one
-MODEL: Model = Model(
+MODEL = Model(
     name="CoulombBattery",
     params=Params,
     inputs=(Port("E_gen[MWh]", "e_gen_mwh", "energy drawn on the inverter's DC side since the start"),),
     outputs=(
-        Port("SoC[%]", "soc", "state of charge", convert=_percent),
+        Port("SoC[%]", "soc", "state of charge", convert=percent),
         Port("P_max[MW]", "p_max_mw", "most that the inverter may draw on its DC side"),
         Port("P_min[MW]", "p_min_mw", "least, negative: most that it may charge"),
         Port("limited[1]", "limited", "1 while the power is beyond these limits or was cut off"),
