@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import mosaik_api_v3
 import numpy as np
 
-from gridloop.simulators.device import Sink, only_value, refuse_unknown
+from gridloop.simulators.device import Sink, check_names, only_value, refuse_unknown
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.models import graph
 from gridloop.simulators.models.channel import Burst, Channel, Jitter, LinkParams
@@ -163,8 +163,7 @@ class CommSimulator(mosaik_api_v3.Simulator):
 
     def _add(self, sender: str, receiver: str, given: dict[str, Any]) -> str:
         name = link_name(sender, receiver)
-        if "." in name or name in self._links:
-            raise ValueError(f"{name!r}: an entity's name has no dot and is used once")
+        check_names([name], self._links)
         own = {key: given.pop(key) for key in OF_LINK if key in given}
         strange = [attr for attr in own.get("attrs", ()) if attr not in self.meta["models"]["Link"]["attrs"]]
         try:

@@ -15,7 +15,7 @@ import mosaik_api_v3
 import numpy as np
 
 from gridloop.simulators.control_settings import KICK, refuse_event, refuse_other, settings
-from gridloop.simulators.device import Sink, only_value, refuse_unknown
+from gridloop.simulators.device import Sink, check_names, only_value, refuse_unknown
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.models import graph
 from gridloop.simulators.models.agents import Agent, AgentParams, Control, Controller, Measured
@@ -147,9 +147,7 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
         strange = [name for name in (*members, *pins) if name not in ids]
         if strange:
             raise ValueError(f"{model}: {', '.join(strange)} is not one of {', '.join(ids)}")
-        for name in members:
-            if "." in name or name in self._agents or name in self._control.controllers or members.count(name) > 1:
-                raise ValueError(f"{name!r}: an entity's name has no dot and is used once")
+        check_names(members, self._agents, self._control.controllers)
         columns = _columns(model_params["params"], len(ids))
         group = _Group(ids, members)
         for name in members:

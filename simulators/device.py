@@ -8,7 +8,7 @@ counter moved in it, because the jump at an event is not a trend.
 
 import cmath
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -114,9 +114,7 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
         if num != 1:
             raise ValueError(f"{model}: create one group at a time; it holds any number of units")
         ids = list(model_params["ids"])
-        for unit in ids:
-            if "." in unit or unit in self._place or ids.count(unit) > 1:
-                raise ValueError(f"{unit!r}: an entity's name has no dot and is used once")
+        check_names(ids, self._place)
         eid = model if not self._groups else f"{model}-{len(self._groups)}"
         params = model_params["params"]
         if isinstance(params, Mapping):
@@ -201,6 +199,13 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
                     columns[group.eid, attr] = group.shown(attr).tolist()
             data[eid] = {attr: columns[group.eid, attr][row] for attr in attrs}
         return data
+
+
+def check_names(names: Sequence[str], *taken: Collection[str]) -> None:
+    """Raise ValueError for a name of an entity that has a dot or is used twice."""
+    for name in names:
+        if "." in name or names.count(name) > 1 or any(name in known for known in taken):
+            raise ValueError(f"{name!r}: an entity's name has no dot and is used once")
 
 
 def only_value(name: str, sources: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import mosaik_api_v3
 import numpy as np
 
-from gridloop.simulators.device import Sink, only_value, refuse_unknown
+from gridloop.simulators.device import Sink, check_names, only_value, refuse_unknown
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.models.network import Real
 
@@ -81,8 +81,7 @@ class MeterSimulator(mosaik_api_v3.Simulator):
         if num != 1:
             raise ValueError(f"{model}: create one at a time; each has its own name")
         name = model_params.pop("name")
-        if "." in name or name in self._meters:
-            raise ValueError(f"{name!r}: an entity's name has no dot and is used once")
+        check_names([name], self._meters)
         known = self.meta["models"]["Meter"]["attrs"]
         strange = [attr for attr in model_params["attr"] if measured(attr) not in known]
         if strange:

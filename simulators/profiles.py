@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import mosaik_api_v3
 import numpy as np
 
-from gridloop.simulators.device import RECORD, Sink, refuse_unknown, show
+from gridloop.simulators.device import RECORD, Sink, check_names, refuse_unknown, show
 from gridloop.simulators.models.network import Real
 from gridloop.simulators.ports import Port
 from gridloop.simulators.ticks import Ticks
@@ -96,9 +96,7 @@ class ProfileSimulator(mosaik_api_v3.Simulator):
         if num != 1:
             raise ValueError(f"{model}: create one group at a time; it holds any number of units")
         ids = list(model_params["ids"])
-        for unit in ids:
-            if "." in unit or unit in self._place or ids.count(unit) > 1:
-                raise ValueError(f"{unit!r}: an entity's name has no dot and is used once")
+        check_names(ids, self._place)
         eid = model if not self._groups else f"{model}-{len(self._groups)}"
         times_s = _times(model_params.get("times_s", (0.0,)))
         power_mva = [
