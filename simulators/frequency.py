@@ -98,7 +98,7 @@ class Frequencies:
         """Follow the voltages of the loads' buses, in the nominal frame."""
         net = self._net
         loads = int(np.searchsorted(net.supplied, len(self._case.loads.bus)))
-        turn = solution.turn if net.n_island < 2 else solution.turn[net.island_of_draw[:loads]]
+        turn = net.turn_at(solution.turn, net.island_of_draw[:loads])
         v = np.zeros(len(self._case.loads.bus), complex)
         v[net.supplied[:loads]] = solution.v_load[:loads] * turn
         filter_s = self._case.bus_filter_s

@@ -243,7 +243,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
         v = solution.v_load[first:last]
         if attr == "V[pu]":
             turn, net = solution.turn, self._operation.epoch.net
-            values: Complex = v * (turn if net.n_island < 2 else turn[net.island_of_draw[first:last]])
+            values: Complex = v * net.turn_at(turn, net.island_of_draw[first:last])
             return values if len(values) == len(slot.units) else values[slot.rows]
         drawn = solution.x[len(self._operation.emf) + first : len(self._operation.emf) + last]
         s = np.zeros(len(self._operation.power), complex)
@@ -271,10 +271,8 @@ class GridSimulator(mosaik_api_v3.Simulator):
         net, s_base = self._operation.epoch.net.network, self._case.network.s_base_mva
         if eid in net.bus_names:
             row = net.row_of_bus(eid)
-            turned = (
-                turn if self._operation.epoch.net.n_island < 2 else turn[max(self._operation.epoch.net.island[row], 0)]
-            )
-            v = complex(seen.v_bus[row]) * turned
+            topology = self._operation.epoch.net
+            v = complex(seen.v_bus[row]) * topology.turn_at(turn, max(topology.island[row], 0))
             return {"Vm[pu]": abs(v), "Va[deg]": float(np.degrees(np.angle(v)))}
         if eid in net.branch_names:
             row = net.branch_names.index(eid)

@@ -206,7 +206,7 @@ class Operation:
     def bus_voltages(self, solution: Solution, rows: Index) -> Complex:
         """Voltages at buses (rows,) in the nominal frame."""
         net = self.epoch.net
-        turn = solution.turn if net.n_island < 2 else solution.turn[np.maximum(net.island[rows], 0)]
+        turn = net.turn_at(solution.turn, np.maximum(net.island[rows], 0))
         v: Complex = (net.to_bus[rows] @ solution.x) * turn
         return v
 

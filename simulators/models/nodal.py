@@ -60,6 +60,15 @@ class Reduction:
         """Number of islands that have a source."""
         return int(self.island.max(initial=-1)) + 1
 
+    @property
+    def no_turn(self) -> Any:
+        """The turn of a frame that is the nominal one: one number, or one an island where there are several."""
+        return 1.0 + 0.0j if self.n_island < 2 else np.ones(self.n_island, complex)
+
+    def turn_at(self, turn: Any, island: Any) -> Any:
+        """What of a frame's turn applies in `island`, a number or an array of them."""
+        return turn if self.n_island < 2 else turn[island]
+
     @cached_property
     def draw_bus(self) -> Index:
         """(k,) bus of every node that draws current."""

@@ -216,7 +216,7 @@ def _solution(
     v_terminal = terminal[: len(emf)]
     s_source = v_terminal * terminal[len(emf) :].conj()
     collapsed = margin_pu < 0 and has_collapsed(need, v)
-    v_source = v_terminal * (frame.turn if net.n_island < 2 else frame.turn[net.island_of_source])
+    v_source = v_terminal * net.turn_at(frame.turn, net.island_of_source)
     return Solution(x, frame, v, v_terminal, v_source, s_source, iterations, margin_pu, collapsed)
 
 
@@ -230,16 +230,14 @@ def restart(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -
     bias = net.emf_to_load @ emf
     starts = [bias, bias * 0.5, bias * 0.2]
     if last is not None and np.isfinite(last.v_load).all():
-        turn = last.turn if net.n_island < 2 else last.turn[net.island_of_draw]
-        starts.insert(0, last.v_load * turn)
+        starts.insert(0, last.v_load * net.turn_at(last.turn, net.island_of_draw))
     worst = (0, np.nan)
     for start in starts:
         v, iterations = _newton(net, need, emf, start)
         if iterations:
             chord = Chord(np.where(net.sources.connected, emf, 0), _inverse_jacobian(net, need, v, emf))
-            turn = 1.0 + 0.0j if net.n_island < 2 else np.ones(net.n_island, complex)
             point = (emf, v, drawn(net, need, v, emf))
-            return _solution(net, need, point, Frame(turn, chord), iterations, lowest(need, v))
+            return _solution(net, need, point, Frame(net.no_turn, chord), iterations, lowest(need, v))
         worst = worst_node(net, v)
     raise VoltageCollapse(*worst)
 

@@ -221,7 +221,7 @@ class Nodal:
         net, (v, x, at_draw) = self.net, point
         emf = x[: len(net.sources.bus)]
         v_terminal, i_source = self.terminals(emf, v, x[len(emf) :])
-        turn = frame.turn if net.n_island < 2 else frame.turn[net.island_of_source]
+        turn = net.turn_at(frame.turn, net.island_of_source)
         return Solution(
             x, frame, at_draw, v_terminal, v_terminal * turn, v_terminal * i_source.conj(),
             found.iterations, found.margin_pu, found.collapsed, v, found.trend, found.rate,
@@ -347,15 +347,14 @@ def restart(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -
     unloaded = matrices.unloaded.solve(matrices.push @ emf)
     starts = [unloaded, unloaded * 0.5, unloaded * 0.2]
     if last is not None and np.isfinite(last.v_free).all():
-        turn = last.turn if net.n_island < 2 else last.turn[net.island[net.free_bus]]
-        starts.insert(0, last.v_free * turn)
+        starts.insert(0, last.v_free * net.turn_at(last.turn, net.island[net.free_bus]))
     worst = (0, np.nan)
     for start in starts:
         v, iterations = _newton(matrices, need, emf, start)
         at_draw = np.concatenate((v, emf))[matrices.draw_place]
         if iterations:
             chord = Chord(np.where(net.sources.connected, emf, 0), matrices.frozen(need, v, emf))
-            frame = Frame(1.0 + 0.0j if net.n_island < 2 else np.ones(net.n_island, complex), chord)
+            frame = Frame(net.no_turn, chord)
             margin = lowest(need, at_draw)
             found = Found(iterations, margin, margin < 0 and has_collapsed(need, at_draw), np.zeros_like(v), UNKNOWN)
             x = np.concatenate((emf, drawn(net, need, at_draw, emf)))
