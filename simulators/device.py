@@ -3,7 +3,8 @@
 A group entity (`Inverters`) exchanges arrays, one row a unit; each unit has a scalar child entity of its own
 name. `step(t)` advances over the interval that has passed, on what the grid computed at its start, and then
 answers for t. Linearly held inputs get the slope over the previous interval; it is zero where the grid's event
-counter moved in it, because the jump at an event is not a trend.
+counter moved in it, because the jump at an event is not a trend. What a controller says of the rate of its
+corrections makes a ramp of them, see `ramps`.
 """
 
 import cmath
@@ -17,6 +18,7 @@ import numpy as np
 
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.ports import Model, Port
+from gridloop.simulators.ramps import Ramps, ramp_attributes
 from gridloop.simulators.ticks import Ticks
 from gridloop.simulators.wire import as_arrays, to_array, to_lists
 
@@ -38,6 +40,7 @@ def group_name(model: Model) -> str:
 
 def meta(model: Model) -> Any:
     """mosaik META of a device model, read off its ports."""
+    ramps = ramp_attributes(model.inputs)
     group = [port.attr for port in (*model.inputs, *model.outputs)]
     child = [half for port in model.inputs for half in port.halves]
     child += [port.attr for port in (*model.inputs, *model.outputs) if port.scalar]
@@ -48,11 +51,11 @@ def meta(model: Model) -> Any:
             group_name(model): {
                 "public": True, "any_inputs": False,
                 "params": ["ids", "params", "s_start_pu", "emf_start_pu", "start"],
-                "attrs": [*dict.fromkeys((*group, EVENTS, E_USED, RECORD))],
+                "attrs": [*dict.fromkeys((*group, *ramps, EVENTS, E_USED, RECORD))],
             },
             model.name: {
                 "public": False, "any_inputs": False, "params": [],
-                "attrs": [*dict.fromkeys((*child, EVENTS, E_USED, VA_USED))],
+                "attrs": [*dict.fromkeys((*child, *ramps, EVENTS, E_USED, VA_USED))],
             },
         },
     }  # fmt: skip
@@ -104,7 +107,8 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
         Model parameters:
             ids: names of the units.
             params: the model's Params, or a dict of its fields; a number holds for all units.
-            s_start_pu, emf_start_pu: operating point at the start, complex (n,) or pairs of numbers.
+            s_start_pu, emf_start_pu: operating point at the start, complex (n,) or pairs of numbers; a model from
+                which the grid takes nothing needs none.
             start: instead of these two, what the grid's `initial` says of every unit's Terminal.
 
         Raises:
@@ -142,6 +146,9 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
     def _start(self, model: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
         """Power on the system base and EMF of every unit at the start."""
         if "start" not in given:
+            if self._model.source == "none":
+                nothing = np.zeros(len(given["ids"]), complex)
+                return nothing, nothing
             if "s_start_pu" not in given or "emf_start_pu" not in given:
                 raise ValueError(f"{model}: give either start, or s_start_pu and emf_start_pu")
             return to_array(given["s_start_pu"]), to_array(given["emf_start_pu"])
@@ -231,10 +238,12 @@ class _Group:
         self.eid, self.ids = eid, ids
         self._model, self._params, self._s_base_mva = model, params, s_base_mva
         self._state = model.initial(params, *start)
-        self._inputs = model.held(params)
+        self._inputs = self._answered = model.held(params)  # as they arrived; as they were at the last answer
         names = type(self._inputs)._fields
         self._place = {port.attr: (names.index(port.field), port) for port in model.inputs}
         self._row = {unit: row for row, unit in enumerate(ids)}
+        self._ramps = Ramps(model.inputs, names, len(ids), s_base_mva)
+        self._arrived: dict[int, bytes] = {}  # place -> what arrived last there, of a whole group
         self._extrapolated = [names.index(port.field) for port in model.inputs if port.hold == "linear"]
         self._flat = model.slopes(*(np.zeros_like(self._inputs[i]) for i in self._extrapolated))
         self._slopes = self._flat
@@ -256,10 +265,16 @@ class _Group:
                     self._counter = events = value
                 elif attr == E_USED:
                     applied = value
+                elif (known := self._place.get(attr)) is None:
+                    self._ramps.take(attr, value)
                 else:
-                    place, port = self._place[attr]
-                    if port.hold == "constant":  # a controller may go on writing into its own array
-                        value = np.array(value, float)
+                    place, port = known
+                    if port.hold == "constant":
+                        value = np.array(value, float)  # a controller may go on writing into its own array
+                        said = value.tobytes()
+                        if self._arrived.get(place) == said:
+                            continue  # models know an array again by its identity
+                        self._arrived[place] = said
                     fresh[place] = value / self._s_base_mva if port.base == "s" else value
         if len(inputs) > (given is not None):
             counters, used = self._take_scalars(inputs, fresh)
@@ -268,13 +283,14 @@ class _Group:
         self._advance(time, resolution, fresh, events, applied)
         if changes:
             self._change(changes)
-        self.outputs = self._model.respond(self._params, self._state, self._inputs)
+        self._answered = self._ramps.at(time * resolution, self._inputs) if self._ramps.rates else self._inputs
+        self.outputs = self._model.respond(self._params, self._state, self._answered)
 
     def _advance(self, time: int, resolution: float, fresh: list[Any], events: Any, applied: Any) -> None:
         """Move the state over the interval since the last step, with the inputs of its start."""
         inputs, model, params, last = self._inputs, self._model, self._params, self._last
         if applied is not None and applied is not getattr(self.outputs, "emf_pu", None):
-            self._state = model.align(params, self._state, inputs, applied)
+            self._state = model.align(params, self._state, self._answered, applied)
         slopes = self._flat
         if self._linear is not None and last is not None and events == self._events and last > self._linear:
             span = (last - self._linear) * resolution
@@ -282,6 +298,8 @@ class _Group:
         self._inputs = inputs = type(inputs)(*fresh)
         self._events = events
         if last is not None and time > last:
+            if self._ramps.rates:
+                inputs = self._ramps.at((last + time) / 2 * resolution, inputs)
             self._state = model.advance(params, self._state, inputs, slopes, (time - last) * resolution)
             self._linear = last
         self._last = time
@@ -302,6 +320,8 @@ class _Group:
                 counters.append(given.pop(EVENTS))
             if E_USED in given and VA_USED in given:
                 used[row] = cmath.rect(given.pop(E_USED), math.radians(given.pop(VA_USED)))
+            for attr in self._ramps.attributes & given.keys():
+                self._ramps.take(attr, given[attr], row)
             for place, port in self._place.values():
                 arrived = {attr: given[attr] for attr in port.halves or (port.attr,) if attr in given}
                 if not arrived:
@@ -309,6 +329,7 @@ class _Group:
                 if place not in own:
                     fresh[place] = np.array(fresh[place])
                     own.add(place)
+                    self._arrived.pop(place, None)
                 fresh[place][row] = port.joined(arrived, fresh[place][row], self._s_base_mva)
         return counters, used
 
@@ -327,6 +348,7 @@ class _Group:
             attr, factor = SET_POINTS[key]
             place, port = self._place[attr]
             column = held[place] = np.array(held[place])
+            self._arrived.pop(place, None)
             column[self._row[unit]] = value * factor / (self._s_base_mva if port.base == "s" else 1)
         self._inputs = type(self._inputs)(*held)
 

@@ -26,7 +26,7 @@ from gridloop.simulators.models.nodal import Observation, loading_percent, obser
 from gridloop.simulators.models.solve import Solution, VoltageCollapse
 from gridloop.simulators.operation import Operation
 from gridloop.simulators.records import GridAccount
-from gridloop.simulators.terminals import Board, Slot
+from gridloop.simulators.terminals import TRIP, Board, Slot
 from gridloop.simulators.ticks import Ticks
 from gridloop.simulators.wire import as_arrays, to_lists
 
@@ -38,11 +38,11 @@ META = {
         "Grid": {"public": True, "any_inputs": False, "params": [], "attrs": [EVENTS, RECORD]},
         "Terminals": {
             "public": True, "any_inputs": False, "params": ["units", "bus", "source", "z", "i_max", "weight"],
-            "attrs": ["EMF[pu]", "P_gen[pu]", "Q_gen[pu]", "f[Hz]", "S[pu]", "V[pu]", E_USED, EVENTS],
+            "attrs": ["EMF[pu]", "P_gen[pu]", "Q_gen[pu]", "f[Hz]", TRIP, "S[pu]", "V[pu]", E_USED, EVENTS],
         },
         "Terminal": {
             "public": True, "any_inputs": False, "params": ["unit", "bus", "source", "z", "i_max", "weight"],
-            "attrs": ["E[pu]", "Va_emf[deg]", "f[Hz]", *SCALAR_OUT],
+            "attrs": ["E[pu]", "Va_emf[deg]", "f[Hz]", TRIP, *SCALAR_OUT],
         },
         "View": {
             "public": True, "any_inputs": False, "params": ["of", "row", "role"],

@@ -142,6 +142,7 @@ class Operation:
             self._move_views()
         if self._pending and self._pending[0].t_s <= t_s + self._half_unit_s:
             self._apply_events()
+        self._trip_units(inputs)
         self._control_loads(inputs)
         if self._frequencies.wanted:
             self._use_frequencies(inputs)
@@ -223,6 +224,17 @@ class Operation:
             self._log(event.t_s, event.kind, event.target, outcome)
             self.count += 1
         self._begin_epoch()
+
+    def _trip_units(self, inputs: Any) -> None:
+        """Open the breakers of units whose own relays have tripped."""
+        names = self._board.tripping(inputs)
+        for name in names:
+            trip = Event(self._t_s, "unit_trip", name)
+            self.state, outcome = grid_events.unit_trip(self.state, self._names, trip)
+            self._log(trip.t_s, trip.kind, name, f"{outcome} by its reverse-power relay")
+            self.count += 1
+        if names:
+            self._begin_epoch()
 
     def _control_loads(self, inputs: Any) -> None:
         """Take the power of loads that other simulators control."""

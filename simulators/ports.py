@@ -25,6 +25,8 @@ class Port:
         base: 's' when the field is per unit on the system base and the attribute in MW, MVar or MVA.
         hold: 'linear' for an input that is extrapolated with its slope between two steps (first-order hold).
         convert: for outputs, maps the field's array to the attribute's, elementwise; None leaves it as it is.
+        rate: for inputs, attribute that tells the rate of change since the time `t_tick[s]`; the wrapper makes the
+            ramp, the model knows values only.
         scalar: False for complex quantities, which exist on group entities only.
         description: one line for tables.
     """
@@ -36,6 +38,7 @@ class Port:
     hold: Literal["constant", "linear"] = "constant"
     convert: Callable[[Any], Any] | None = None
     scalar: bool = True
+    rate: str = ""
 
     @property
     def unit(self) -> str:

@@ -5,6 +5,7 @@ Groups have their own times, so that a household's minutes and a wind farm's qua
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import mosaik_api_v3
@@ -32,21 +33,30 @@ OUTPUTS = (
     Port("P_load[MW]", "p_gen_pu", "active power consumed", base="s", convert=np.negative),
     Port("Q_load[MVar]", "q_gen_pu", "reactive power consumed", base="s", convert=np.negative),
     Port("P_set[MW]", "p_gen_pu", "active power that the profile asks for", base="s"),
+    Port("P_avail[MW]", "p_gen_pu", "active power that a source has to give, for a unit that feeds it in", base="s"),
 )
 RECORDS = ("P_set[MW]",)  # attributes that a run records: what the grid really took is the grid's to tell
-META: Any = {
-    "api_version": "3.0",
-    "type": "time-based",
-    "models": {
-        "Profiles": {
-            "public": True, "any_inputs": False, "params": ["ids", "times_s", "p_gen_mw", "q_gen_mvar"],
-            "attrs": [*(port.attr for port in OUTPUTS), RECORD],
+
+
+def meta(name: str, params: Sequence[str]) -> Any:
+    """mosaik META of units `name` in groups of `name`s that are created with `params`."""
+    return {
+        "api_version": "3.0",
+        "type": "time-based",
+        "models": {
+            f"{name}s": {
+                "public": True, "any_inputs": False, "params": ["ids", "times_s", *params],
+                "attrs": [*(port.attr for port in OUTPUTS), RECORD],
+            },
+            name: {
+                "public": False, "any_inputs": False, "params": [],
+                "attrs": [port.attr for port in OUTPUTS if port.scalar],
+            },
         },
-        "Profile": {
-            "public": False, "any_inputs": False, "params": [], "attrs": [port.attr for port in OUTPUTS if port.scalar],
-        },
-    },
-}  # fmt: skip
+    }  # fmt: skip
+
+
+META = meta("Profile", ("p_gen_mw", "q_gen_mvar"))
 
 
 class ProfileSimulator(mosaik_api_v3.Simulator):
@@ -55,10 +65,11 @@ class ProfileSimulator(mosaik_api_v3.Simulator):
     Args:
         sink: takes (time, Outputs) of every step, all groups' units in the order of creation.
         json: whether groups exchange lists, as they must in another process than mosaik's.
+        description: mosaik META, from `meta`.
     """
 
-    def __init__(self, sink: Sink | None = None, json: bool = False) -> None:
-        super().__init__(META)  # type: ignore[no-untyped-call]
+    def __init__(self, sink: Sink | None = None, json: bool = False, description: Any = META) -> None:
+        super().__init__(description)  # type: ignore[no-untyped-call]
         self._sink, self._json = sink, json
         self._groups: dict[str, _Group] = {}
         self._place: dict[str, tuple[_Group, int]] = {}  # unit -> its group and row
@@ -104,7 +115,7 @@ class ProfileSimulator(mosaik_api_v3.Simulator):
         ]
         group = self._groups[eid] = _Group(times_s, np.hstack(power_mva) / self._s_base_mva)
         self._place |= {unit: (group, row) for row, unit in enumerate(ids)}
-        children = [{"eid": unit, "type": "Profile", "rel": [eid]} for unit in ids]
+        children = [{"eid": unit, "type": model.removesuffix("s"), "rel": [eid]} for unit in ids]
         return [{"eid": eid, "type": model, "rel": [], "children": children}]
 
     def step(self, time: int, inputs: Any, max_advance: int) -> int:

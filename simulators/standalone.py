@@ -11,18 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import mosaik_api_v3
+import numpy as np
 
 from gridloop.simulators.device import DeviceSimulator
 from gridloop.simulators.events import KINDS, PCC, Event
 from gridloop.simulators.grid import META, GridSimulator
-from gridloop.simulators.models import diesel, following, inverter, machine
+from gridloop.simulators.models import battery, coulomb_battery, diesel, following, inverter, machine
+from gridloop.simulators.models.network import Real
+from gridloop.simulators.models.pv import SUNPOWER_SPR_305E_WHT_D, Params, available_power_mw
 from gridloop.simulators.net_case import LoadLaw, net_case, rebased
 from gridloop.simulators.packed import unpack
 from gridloop.simulators.pandapower_net import import_net, load_net
+from gridloop.simulators.profiles import ProfileSimulator, meta
+from gridloop.simulators.pv_modules import pv_module
 
 log = logging.getLogger(__name__)
 
 TARGETS = ("bus", "line", "unit")  # what an event may name
+ARRAY = ("modules", "efficiency_percent", "module", "ghi_w_per_m2", "t_air_degc")  # parameters of PV arrays
 
 
 class Inverter(DeviceSimulator):
@@ -51,6 +57,66 @@ class Machine(DeviceSimulator):
 
     def __init__(self, json: bool = False) -> None:
         super().__init__(machine.MODEL, json=json)
+
+
+class Battery(DeviceSimulator):
+    """Batteries by their equivalent circuits; each takes the energy that an inverter draws and tells it its limits."""
+
+    def __init__(self, json: bool = False) -> None:
+        super().__init__(battery.MODEL, json=json)
+
+
+class CoulombBattery(DeviceSimulator):
+    """Batteries that count charge."""
+
+    def __init__(self, json: bool = False) -> None:
+        super().__init__(coulomb_battery.MODEL, json=json)
+
+
+class PV(ProfileSimulator):
+    """Photovoltaic arrays: what they can give, from irradiance and air temperature."""
+
+    def __init__(self, json: bool = False) -> None:
+        super().__init__(json=json, description=meta("PV", ARRAY))
+
+    def create(self, num: int, model: str, **model_params: Any) -> Any:
+        """Create one group with its children.
+
+        Model parameters:
+            ids: names of the n arrays.
+            times_s: (m,) times of the rows in simulated seconds; absent: everything is constant.
+            modules: how many each array has, a number or (n,).
+            ghi_w_per_m2: irradiance in the plane of the modules, (m,) for all, (m, n), or a number.
+            t_air_degc: air temperature, likewise.
+            efficiency_percent: of the inverter (97); 100 where the inverter is a simulator of its own.
+            module: by its name in the CEC table (SunPower_SPR_305E_WHT_D).
+
+        Raises:
+            ValueError: an unknown module, parameters out of their range, shapes that do not fit.
+        """
+        given = dict(model_params)
+        count = len(given["ids"])
+        name = given.pop("module", None)
+        module = SUNPOWER_SPR_305E_WHT_D if name is None else pv_module(name)
+        missing = [key for key in ("modules", "ghi_w_per_m2", "t_air_degc") if key not in given]
+        if missing:
+            raise ValueError(f"{model}: {', '.join(missing)} must be given")
+        params = Params(
+            modules=np.broadcast_to(given.pop("modules"), count),
+            efficiency_percent=given.pop("efficiency_percent", 97.0), module=module,
+        )  # fmt: skip
+        rows = len(given.get("times_s", (0.0,)))
+        weather = [_weather(key, given.pop(key), rows, count) for key in ("ghi_w_per_m2", "t_air_degc")]
+        return super().create(num, model, p_gen_mw=available_power_mw(params, *weather), **given)
+
+
+def _weather(name: str, given: Any, rows: int, count: int) -> Real:
+    """Values (rows, count) from a number, from one row for all arrays at each time, or from all of them."""
+    values = np.asarray(given, float)
+    if values.shape not in ((), (rows,), (rows, count)):
+        raise ValueError(f"{name} has the shape {values.shape}; it must be ({rows},), ({rows}, {count}) or a number")
+    whole: Real = np.broadcast_to(values[:, None] if values.ndim == 1 else values, (rows, count))
+    return whole
 
 
 class Grid(GridSimulator):

@@ -4,7 +4,8 @@ Terminals  a group of units: arrays.
 Terminal   one unit, in scalars that survive JSON.
 View       a Terminal that replaces one row of a group while its `active` is not 0.
 
-A terminal's `source` is 'emf' (the unit gives an EMF) or 'power' (it gives P and Q, which are injected).
+A terminal's `source` is 'emf' (the unit gives an EMF) or 'power' (it gives P and Q, which are injected). Its `trip`
+is that of a relay of the unit's own: it opens the unit's breaker when it rises from 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from gridloop.simulators.models.network import Complex, Index, Real
 
 Kind = Literal["emf", "power"]
 
+TRIP = "trip[1]"
+
 
 @dataclass
 class Slot:
@@ -28,6 +31,7 @@ class Slot:
     units: tuple[str, ...]
     rows: slice
     value: Any  # EMFs or powers that came last, pu: an array of Terminals, a number of Terminal
+    trip: Any = False  # of the units' relays as it came last, (n,) or one for all
 
 
 @dataclass
@@ -214,6 +218,17 @@ class Board:
                 slot.value = np.array(slot.value)
                 view.value = slot.value[view.offset] = phasor(eid, given, slot.value[view.offset])
         return moved
+
+    def tripping(self, inputs: Any) -> list[str]:
+        """Units whose relays trip now."""
+        names: list[str] = []
+        for eid, slot in self.slots.items():
+            given = inputs.get(eid)
+            if given and TRIP in given:
+                trip = np.atleast_1d(only_value(f"{eid}.{TRIP}", given[TRIP])) != 0
+                names += [slot.units[row] for row in np.flatnonzero(trip & ~np.asarray(slot.trip))]
+                slot.trip = trip
+        return names
 
     def frequencies(self, inputs: Any, f_hz: Real) -> None:
         """Put the frequencies that came in into `f_hz` (s,)."""

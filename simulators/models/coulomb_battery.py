@@ -170,7 +170,16 @@ MODEL = Model(
         Port("E_terminal[MWh]", "terminal_mwh", "energy given to the inverter since the start"),
         Port("E_unserved[MWh]", "unserved_mwh", "energy asked for and not given since the start"),
     ),
-    records=("SoC[%]", "P_max[MW]", "P_min[MW]", "limited[1]", "E_loss[MWh]", "E_unserved[MWh]"),
+    # without limited[1]: the inverter, which goes by the same name in a run, records its own
+    records=(
+        "SoC[%]",
+        "P_max[MW]",
+        "P_min[MW]",
+        "E_loss[MWh]",
+        "E_chemical[MWh]",
+        "E_terminal[MWh]",
+        "E_unserved[MWh]",
+    ),
     slopes=Slopes,
     initial=initial,
     held=held,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gridloop.simulators.models.compiled import kernels
 from gridloop.simulators.models.dead_time import History, appended, delayed, later, settled
 from gridloop.simulators.models.diesel_parameters import (
     A1,
@@ -46,7 +47,7 @@ class State(NamedTuple):
     fuel_l: Real  # burnt since the start
     underload_min: Real  # time below the minimum load
     reverse_s: Real  # time for which power has been consumed without a break
-    tripped: Mask  # the reverse-power relay has picked up
+    tripped: Mask  # the reverse-power relay has picked up, until the set is started again
     dt_s: float = 0.0  # length of the last step, for `align`
     aligned: bool = False  # whether `align` ever gave an offset
 
@@ -159,14 +160,34 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         if dt_s < 0:
             raise ValueError(f"dt_s = {dt_s} must be >= 0")
         return s
-    drive = _Drive(p, s, u, slopes, dt_s)
     count = int(np.ceil(dt_s / min(LONGEST_STEP_S, p.dead.shortest_s) - 1e-9))
+    compiled = kernels("compiled_diesel")
+    if compiled is not None:
+        return _compiled(compiled, p, s, (u, slopes), dt_s, count)
+    drive = _Drive(p, s, u, slopes, dt_s)
     x, torque, h = s.x, s.torque, dt_s / count
     for k in range(count):
         x = _step(p, drive, x, drive.samples(torque, k * h, h), h)
         torque = appended(torque, (k + 1) * h, x[:, A3], (x[:, A2] - x[:, A3]) / p.governor_t6_s)
-    offset = s.offset_pu * np.exp(-dt_s / ALIGN_DECAY_S) if s.aligned else s.offset_pu
+    offset = _offset_later(s, dt_s)
     return _counted(p, s._replace(x=x, torque=later(torque, dt_s, p.dead), offset_pu=offset, dt_s=dt_s), u, slopes)
+
+
+def _compiled(compiled: Any, p: Params, s: State, given: tuple[Inputs, Slopes], dt_s: float, count: int) -> State:
+    """The same by compiled loops."""
+    u, slopes = given
+    x, torque, (running, *counters) = compiled.integrate(
+        compiled.of(p), s.x, tuple(s.torque),
+        (s.trim_pu, s.offset_pu, (s.running, s.fuel_l, s.underload_min, s.reverse_s, s.tripped)),
+        (slopes.s_pu, slopes.v_pu, tuple(u)), (dt_s, count),
+    )  # fmt: skip
+    offset = _offset_later(s, dt_s)
+    return State._make((x, History(*torque), s.trim_pu, offset, running, *counters, dt_s, s.aligned))
+
+
+def _offset_later(s: State, dt_s: float) -> Real:
+    """What is left after `dt_s` of what `align` gave."""
+    return s.offset_pu * np.exp(-dt_s / ALIGN_DECAY_S) if s.aligned else s.offset_pu
 
 
 def _counted(p: Params, s: State, u: Inputs, slopes: Slopes) -> State:
@@ -176,10 +197,11 @@ def _counted(p: Params, s: State, u: Inputs, slopes: Slopes) -> State:
     p_mean = np.maximum(0.0, u.s_pu.real + slopes.s_pu.real * (dt_s / 2))
     idle, slope = p.fuel_l_per_s
     reverse_s = (s.reverse_s + dt_s) * (running & (power < p.reverse_power_pu))
+    kept = s.tripped & ~(running & ~s.running)  # a set that is connected again has been looked after
     return s._replace(
         running=running, fuel_l=s.fuel_l + (idle + slope * p_mean) * (dt_s * running),
         underload_min=s.underload_min + (dt_s / 60) * (running & (power < p.p_min_pu)),
-        reverse_s=reverse_s, tripped=s.tripped | (reverse_s > p.reverse_power_s + ROUNDING_S),
+        reverse_s=reverse_s, tripped=kept | (reverse_s > p.reverse_power_s + ROUNDING_S),
     )  # fmt: skip
 
 
@@ -201,11 +223,7 @@ class _Drive:
         self._v0 = v * p.imaginary_unit
         self._growth = growth_per_s(v, slopes.v_pu, dt_s, p.omega_nom_rad_per_s * s.x[:, SLIP])
         self._s0, self._s_rate = u.s_pu, slopes.s_pu
-        reference, self._speed = set_points(p, u)
-        self._reference = reference + s.trim_pu
-        if s.aligned:
-            self._reference = self._reference + s.offset_pu[:, 0]
-            self._speed = self._speed + s.offset_pu[:, 1]
+        self._reference, self._speed = _references(p, s, u)
 
     def samples(self, torque: History, at_s: float, h: float) -> _Samples:
         """At begin, middle and end of the step that begins `at_s` into the interval."""
@@ -218,6 +236,15 @@ class _Drive:
         driven[:, :, 3] = np.minimum(np.maximum(delayed(torque, tau, p.dead), p.torque_min_pu), p.torque_max_pu)
         driven[:, :, 4] = self._speed
         return _Samples(v, driven)
+
+
+def _references(p: Params, s: State, u: Inputs) -> tuple[Real, Real]:
+    """Of the regulator, and speed deviation [pu] at no power."""
+    reference, speed = set_points(p, u)
+    reference = reference + s.trim_pu
+    if not s.aligned:
+        return reference, speed
+    return reference + s.offset_pu[:, 0], speed + s.offset_pu[:, 1]
 
 
 def set_points(p: Params, u: Inputs) -> tuple[Real, Real]:
@@ -288,6 +315,11 @@ def _emf(x: Real) -> Complex:
 
 def respond(p: Params, s: State, u: Inputs) -> Outputs:
     """Transient EMF, frequency and counters; memoryless."""
+    compiled = kernels("compiled_diesel")
+    if compiled is not None:
+        shown: Any = compiled.respond(compiled.of(p)[0], s.x, s.running, s.tripped, p.f_nom_hz)
+        emf, f_hz, acts, running, tripped = shown
+        return Outputs(emf, f_hz, u.p_set_pu, acts, s.fuel_l, s.underload_min, running, tripped)
     low, high = p.limits_pu
     touched = s.x[:, LIMITED]
     limited = ((touched <= low) | (touched >= high)).any(axis=1)
@@ -334,8 +366,11 @@ MODEL = Model(
         Port("P_set[MW]", "p_set_pu", "active-power set-point", base="s"),
         Port("Q_set[MVar]", "q_set_pu", "reactive-power set-point", base="s"),
         Port("V_set[pu]", "v_set_pu", "voltage set-point"),
-        Port("Omega[rad_per_s]", "omega_rad_per_s", "frequency correction of a secondary control"),
-        Port("v[pu]", "v_correction_pu", "voltage correction of a secondary control"),
+        Port(
+            "Omega[rad_per_s]", "omega_rad_per_s", "frequency correction of a secondary control",
+            rate="dOmega[rad_per_s2]",
+        ),
+        Port("v[pu]", "v_correction_pu", "voltage correction of a secondary control", rate="dv[pu_per_s]"),
     ),
     outputs=(
         Port("EMF[pu]", "emf_pu", "transient EMF phasor in the nominal frame", scalar=False),
@@ -347,7 +382,7 @@ MODEL = Model(
         Port("fuel[L]", "fuel_l", "fuel burnt since the start"),
         Port("underload[min]", "underload_min", "time below the minimum load since the start"),
         Port("running[1]", "running", "1 while connected to the grid"),
-        Port("reverse_trip[1]", "tripped", "1 once power was consumed for too long"),
+        Port("reverse_trip[1]", "tripped", "1 once power was consumed for too long, until the set is started again"),
     ),
     records=(
         "f[Hz]", "E[pu]", "Va_emf[deg]", "P_set[MW]", "limited[1]", "fuel[L]", "underload[min]", "running[1]",

@@ -174,6 +174,11 @@ class Params:
         return -self.imaginary_unit
 
     @cached_property
+    def compiled_memory(self) -> list[Any]:
+        """The parameters as compiled loops take them, once they have asked."""
+        return []
+
+    @cached_property
     def set_point_memory(self) -> list[Any]:
         """The last inputs (the very arrays) and what their set-points come to."""
         return []

@@ -1,5 +1,5 @@
-"""Grid-following inverter: injects set power, within what its source and its rating allow, and backs off at high
-frequency if asked to.
+"""Grid-following inverter: injects set power, within what its source and its rating allow, and answers to the
+frequency if asked to, by a droop on both sides of nominal or by backing off above it.
 
 The injected power follows its set-point with the time constant of the current control. The grid takes it as a
 constant-power injection and holds the current limit inside its solve.
@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gridloop.simulators.models.compiled import kernels
+from gridloop.simulators.models.conversion import ENERGY_PORTS, added
 from gridloop.simulators.models.network import Complex, Mask, Real
 from gridloop.simulators.models.parameters import as_columns, check
 from gridloop.simulators.ports import Model, Port
@@ -18,7 +20,7 @@ from gridloop.simulators.ports import Model, Port
 
 @dataclass(frozen=True)
 class Params:
-    """Ratings, set-points and frequency-watt law of n units; each field is a scalar or (n,)."""
+    """Ratings, set-points and frequency laws of n units; each field is a scalar or (n,)."""
 
     s_rated_kva: Any  # apparent-power rating, > 0
     p_set_kw: Any = 0.0
@@ -28,13 +30,16 @@ class Params:
     time_constant_ms: Any = 10.0  # of the current control
     frequency_watt_percent_per_hz: Any = 0.0  # percent of the rating for every Hz above the deadband; 0 = off
     frequency_watt_deadband_hz: Any = 0.2  # above nominal
+    droop_kw_per_hz: Any = 0.0  # power that is added for every Hz below nominal and taken off above; 0 = off
     filter_ms: Any = 50.0  # of the frequency measurement
+    efficiency_percent: Any = 97.0  # between DC side and bus, each way
     s_base_mva: float = field(default=1.0, metadata={"scalar": True})  # system base
     f_nom_hz: float = field(default=50.0, metadata={"scalar": True})
+    counts_energy: bool = field(default=False, metadata={"scalar": True})  # whether something stands behind a DC side
 
     def __post_init__(self) -> None:
         as_columns(self)
-        law, deadband = self.frequency_watt_percent_per_hz, self.frequency_watt_deadband_hz
+        law, deadband, droop = self.frequency_watt_percent_per_hz, self.frequency_watt_deadband_hz, self.droop_kw_per_hz
         check(
             self,
             ("s_base_mva", self.s_base_mva > 0, "> 0"),
@@ -47,6 +52,8 @@ class Params:
             ("time_constant_ms", (self.time_constant_ms > 0) & np.isfinite(self.time_constant_ms), "> 0"),
             ("frequency_watt_percent_per_hz", (law >= 0) & np.isfinite(law), ">= 0"),
             ("frequency_watt_deadband_hz", (deadband >= 0) & np.isfinite(deadband), ">= 0"),
+            ("droop_kw_per_hz", (droop >= 0) & np.isfinite(droop), ">= 0"),
+            ("efficiency_percent", (self.efficiency_percent > 0) & (self.efficiency_percent <= 100), "> 0 and <= 100"),
             ("filter_ms", (self.filter_ms > 0) & np.isfinite(self.filter_ms), "> 0"),
         )
 
@@ -73,9 +80,15 @@ class Params:
         return _target(self, held(self), np.zeros(len(self.s_rated_kva)), np.ones(len(self.s_rated_kva), bool)).s_pu
 
     @cached_property
-    def has_frequency_watt(self) -> bool:
-        """Whether any unit answers to the frequency."""
-        return bool(self.frequency_watt_percent_per_hz.any())
+    def answers_to_frequency(self) -> bool:
+        """Whether any unit has a droop or a frequency-watt law."""
+        return bool(self.frequency_watt_percent_per_hz.any() or self.droop_kw_per_hz.any())
+
+    @cached_property
+    def droop_pu(self) -> Real:
+        """The droop by the filter's lag: power [pu/rad]."""
+        droop: Real = self.droop_kw_per_hz * self.kw_to_pu * self.hz_per_rad
+        return droop
 
     @cached_property
     def frequency_watt_pu(self) -> tuple[Real, Real]:
@@ -89,6 +102,17 @@ class Params:
         """Measured deviation of the frequency for each radian of the filter's lag."""
         ratio: Real = 1 / (2 * np.pi * self.filter_ms * 1e-3)
         return ratio
+
+    @cached_property
+    def efficiency(self) -> Real:
+        """Between DC side and bus, each way (0..1)."""
+        efficiency: Real = self.efficiency_percent / 100
+        return efficiency
+
+    @cached_property
+    def compiled_memory(self) -> dict[float, Any]:
+        """The parameters as compiled loops take them, by step length."""
+        return {}
 
     @cached_property
     def target_memory(self) -> list[Any]:
@@ -129,6 +153,9 @@ class State(NamedTuple):
     angle_rad: Real  # what the filter makes of the bus voltage's angle
     lag_rad: Real  # how far the bus is ahead of it at the same instant, within +-pi
     tracks: Mask  # whether the bus had a voltage to be followed
+    e_dc_pu_h: Real  # energies since the start, as in `conversion`; 0 while none is counted
+    e_ac_pu_h: Real
+    e_loss_pu_h: Real
 
 
 class Inputs(NamedTuple):
@@ -139,6 +166,9 @@ class Inputs(NamedTuple):
     p_set_pu: Real
     q_set_pu: Real
     p_available_pu: Real
+    p_dc_max_pu: Real  # power that the DC side has to give, at most
+    p_dc_min_pu: Real  # at least; negative: what it takes at most
+    f_meas_hz: Real  # of a meter elsewhere that counts instead of the units' own measurement; nan = there is none
 
 
 class Slopes(NamedTuple):
@@ -156,6 +186,9 @@ class Outputs(NamedTuple):
     f_hz: Real
     p_set_pu: Real  # after limits
     limited: Real  # 1 while a limit or the frequency-watt law acts
+    e_dc_pu_h: Real  # energies since the start, 0 while none is counted
+    e_ac_pu_h: Real
+    e_loss_pu_h: Real
 
 
 DEAD_BUS_PU = 0.01  # below this voltage there is no angle to follow
@@ -164,14 +197,18 @@ MOST_STEP_LENGTHS = 64  # remembered weights
 
 def initial(p: Params, s_pu: Complex, v_pu: Complex) -> State:
     """State at rest while delivering `s_pu` (n,) at the bus voltage `v_pu` (n,) of nominal frequency."""
-    return State(np.array(s_pu, complex), np.angle(v_pu), np.zeros(len(s_pu)), _alive(v_pu))
+    zero = np.zeros(len(s_pu))
+    return State(np.array(s_pu, complex), np.angle(v_pu), zero, _alive(v_pu), zero, zero, zero)
 
 
 def held(p: Params) -> Inputs:
-    """Set-points from the parameters, at nominal voltage."""
+    """Set-points from the parameters, at nominal voltage; DC sides without limits, no other meter."""
     n = len(p.s_rated_kva)
     p_set, q_set, p_max = (power * p.kw_to_pu for power in (p.p_set_kw, p.q_set_kvar, p.p_max_kw))
-    return Inputs(np.zeros(n, complex), np.ones(n, complex), p_set, q_set, p_max)
+    endless = np.full(n, np.inf)
+    return Inputs(
+        np.zeros(n, complex), np.ones(n, complex), p_set, q_set, p_max, endless, -endless, np.full(n, np.nan)
+    )  # fmt: skip
 
 
 def _alive(v_pu: Complex) -> Mask:
@@ -187,16 +224,20 @@ class Target(NamedTuple):
 
 
 def target(p: Params, u: Inputs, lag_rad: Real, alive: Mask) -> Target:
-    """What n units aim at: the set power within P_avail and the rating, less what the frequency-watt law takes off.
+    """What n units aim at: the set power and what the droop adds to it, within P_avail, the DC side's limits and the
+    rating, less what the frequency-watt law takes off.
 
-    Active power goes before reactive power. The law never turns generation into consumption. Without a bus voltage
+    Active power goes before reactive power. That law never turns generation into consumption. Without a bus voltage
     nothing is injected. Remembered where the frequency has no say, because set-points change seldom.
     """
-    if p.has_frequency_watt or not alive.all():
+    if p.answers_to_frequency or not alive.all():
         return _target(p, u, lag_rad, alive)
     if p.target_memory:
         seen, known = p.target_memory
-        if u.p_set_pu is seen.p_set_pu and u.q_set_pu is seen.q_set_pu and u.p_available_pu is seen.p_available_pu:
+        if (
+            u.p_set_pu is seen.p_set_pu and u.q_set_pu is seen.q_set_pu and u.p_available_pu is seen.p_available_pu
+            and u.p_dc_max_pu is seen.p_dc_max_pu and u.p_dc_min_pu is seen.p_dc_min_pu
+        ):  # fmt: skip
             remembered: Target = known
             return remembered
     aim = _target(p, u, lag_rad, alive)
@@ -205,15 +246,20 @@ def target(p: Params, u: Inputs, lag_rad: Real, alive: Mask) -> Target:
 
 
 def _target(p: Params, u: Inputs, lag_rad: Real, alive: Mask) -> Target:
-    rated = p.s_rated_pu
-    active = np.clip(np.minimum(u.p_set_pu, u.p_available_pu), -rated, rated)
-    if p.has_frequency_watt:
+    rated, wanted = p.s_rated_pu, u.p_set_pu
+    if p.answers_to_frequency:
+        lag_rad = np.where(np.isnan(u.f_meas_hz), lag_rad, (u.f_meas_hz - p.f_nom_hz) / p.hz_per_rad)
+        wanted = wanted - p.droop_pu * lag_rad
+    high = np.minimum(np.minimum(u.p_available_pu, p.efficiency * u.p_dc_max_pu), rated)
+    low = np.maximum(u.p_dc_min_pu / p.efficiency, -rated)
+    active = np.minimum(np.maximum(wanted, low), high)
+    if p.answers_to_frequency:
         gain, deadband = p.frequency_watt_pu
         reduced = active - gain * np.maximum(0.0, lag_rad - deadband)
         active = np.maximum(reduced, np.minimum(active, 0.0))
     room = np.sqrt(np.maximum(0.0, rated**2 - active**2))
     reactive = np.clip(u.q_set_pu, -room, room)
-    limited = (active != u.p_set_pu) | (reactive != u.q_set_pu)
+    limited = (active != wanted) | (reactive != u.q_set_pu)
     s = active + 1j * reactive
     if not alive.all():
         s, limited = np.where(alive, s, 0), limited | ~alive
@@ -234,14 +280,18 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         ValueError: dt_s < 0.
 
     tau dS/dt = S_set - S and T dtheta_f/dt = theta - theta_f are exact for a bus angle that moves at the rate
-    Im(V'/V) of the interval's start, while no frequency-watt law acts; with it the set-point is taken as linear
+    Im(V'/V) of the interval's start, while no frequency law acts; with one the set-point is taken as linear
     between the interval's ends, an error of second order. Left out: the phase-locked loop (the current is
-    aligned with the voltage at once), the DC side.
+    aligned with the voltage at once), the dynamics of the DC side.
     """
     if dt_s <= 0:
         if dt_s < 0:
             raise ValueError(f"dt_s = {dt_s} must be >= 0")
         return s
+    compiled = kernels("compiled_inverters")
+    if compiled is not None:
+        flat, table = (dt_s, p.f_nom_hz, p.counts_energy), compiled.following(p, dt_s)
+        return State(*compiled.advance_following(table, tuple(s), tuple(u), tuple(slopes), flat))
     w, alive = p.weights(dt_s), _alive(u.v_pu)
     angle, lag = _lag_at_start(s, u, alive)
     rate = (slopes.v_pu / np.where(alive, u.v_pu, 1)).imag * alive
@@ -249,9 +299,12 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
     angle_later = angle + lag + rate * dt_s - later
     begin = target(p, u, lag, alive).s_pu
     power = s.s_pu + (begin - s.s_pu) * w.gone
-    if p.has_frequency_watt:
+    if p.answers_to_frequency:
         power = power + (target(p, u, later, alive).s_pu - begin) * w.gained
-    return State(power, angle_later, later, alive)
+    dc, ac, loss = s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h
+    if p.counts_energy:
+        dc, ac, loss = added((dc, ac, loss), p.efficiency, (u.s_pu.real + slopes.s_pu.real * (dt_s / 2)) * dt_s)
+    return State(power, angle_later, later, alive, dc, ac, loss)
 
 
 def _lag_at_start(s: State, u: Inputs, alive: Mask) -> tuple[Real, Real]:
@@ -266,10 +319,17 @@ def _lag_at_start(s: State, u: Inputs, alive: Mask) -> tuple[Real, Real]:
 
 def respond(p: Params, s: State, u: Inputs) -> Outputs:
     """Injected power, measured frequency and the set-point after limits; memoryless."""
+    compiled = kernels("compiled_inverters")
+    if compiled is not None:
+        shown = compiled.respond_following(compiled.following(p, 1.0), tuple(s), tuple(u), p.f_nom_hz)
+        return Outputs._make((*shown, s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h))
     alive = _alive(u.v_pu)
     lag = np.where(alive, s.lag_rad, 0.0)
     aim = target(p, u, lag, alive)
-    return Outputs(s.s_pu.real, s.s_pu.imag, p.f_nom_hz + lag * p.hz_per_rad, aim.s_pu.real, aim.limited)
+    return Outputs(
+        s.s_pu.real, s.s_pu.imag, p.f_nom_hz + lag * p.hz_per_rad, aim.s_pu.real, aim.limited, s.e_dc_pu_h,
+        s.e_ac_pu_h, s.e_loss_pu_h,
+    )  # fmt: skip
 
 
 def align(p: Params, s: State, u: Inputs, applied_pu: Complex) -> State:
@@ -285,7 +345,10 @@ MODEL = Model(
         Port("V[pu]", "v_pu", "bus voltage in the nominal frame", hold="linear", scalar=False),
         Port("P_set[MW]", "p_set_pu", "active-power set-point", base="s"),
         Port("Q_set[MVar]", "q_set_pu", "reactive-power set-point", base="s"),
-        Port("P_avail[MW]", "p_available_pu", "power that the source has to give", base="s"),
+        Port("P_avail[MW]", "p_available_pu", "power that the source has to give, at the bus", base="s"),
+        Port("P_max[MW]", "p_dc_max_pu", "most that the DC side has to give", base="s"),
+        Port("P_min[MW]", "p_dc_min_pu", "least; negative: most that it takes", base="s"),
+        Port("f_meas[Hz]", "f_meas_hz", "frequency that a meter elsewhere has measured"),
     ),
     outputs=(
         Port("P_gen[pu]", "p_gen_pu", "injected active power on the system base", scalar=False),
@@ -295,6 +358,7 @@ MODEL = Model(
         Port("f[Hz]", "f_hz", "measured frequency of the bus"),
         Port("P_set[MW]", "p_set_pu", "active-power set-point after limits", base="s"),
         Port("limited[1]", "limited", "1 while available power, rating, frequency or a dead bus limits the power"),
+        *ENERGY_PORTS,
     ),
     records=("f[Hz]", "P_set[MW]", "limited[1]"),
     slopes=Slopes,

@@ -72,3 +72,16 @@ def neighbour_only_consensus(start: Real, degrees: Real, gain_per_s: float, dela
     """
     weights = 1 + gain_per_s * delay_s * np.asarray(degrees, float)
     return float(weights @ np.asarray(start, float) / weights.sum())
+
+
+def swing_margin_s(droop_kw_per_hz: float, kinetic_kws: float, f_nom_hz: float) -> float:
+    """Delay at which a droop that feeds power to machines without damping loses its stability: pi / (2 a) [s].
+
+    Args:
+        droop_kw_per_hz: power for each Hz below nominal, after the delay.
+        kinetic_kws: H S, kinetic energy of all machines at nominal speed [kWs].
+        f_nom_hz: nominal frequency.
+
+    2 H S df/dt / f0 = -droop f(t - tau), the delayed integrator of `analytic_margin_s` with a = droop f0 / (2 H S).
+    """
+    return analytic_margin_s(droop_kw_per_hz * f_nom_hz / (2 * kinetic_kws), 1.0)

@@ -151,6 +151,14 @@ class Reduction:
         return np.concatenate((at_source, current))
 
     @cached_property
+    def dense_parts(self) -> tuple[Any, ...]:
+        """What the compiled dense iteration needs of the network."""
+        sources, limited = self.sources, self.limited
+        i_max = np.broadcast_to(np.asarray(sources.i_max_pu, float), sources.bus.shape)[limited]
+        limits = (limited.astype(np.intp), sources.z_pu[limited], i_max)
+        return self.emf_to_load, self.load_to_load, np.ascontiguousarray(self.to_terminal), limits
+
+    @cached_property
     def emf_to_load(self) -> Complex:
         """Voltage at the nodes that draw current from the EMFs, (k, s)."""
         return np.ascontiguousarray(self.to_bus[self.draw_bus, : len(self.sources.bus)])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gridloop.simulators.models import loads as zip_loads
+from gridloop.simulators.models.compiled import kernels
 from gridloop.simulators.models.loads import Demand
 from gridloop.simulators.models.network import Complex, Real
 from gridloop.simulators.models.nodal import Reduction
@@ -21,6 +22,7 @@ TOLERANCE_PU = 1e-11  # estimated error of the load voltages
 MOST_EMF_PU = 10.0
 MOST_CHORD_STEPS = 12  # then the Jacobian is made anew
 MOST_NEWTON_STEPS = 60
+SMALL = 24  # nodes that draw current, up to which compiled loops are faster than numpy's products
 LARGE = 100  # nodes that draw current, from which on sparse factors are faster (numpy: 140, compiled: 80)
 
 
@@ -124,6 +126,9 @@ def turns(net: Reduction, emf_ref: Complex, emf: Complex) -> Complex:
 
 def _chord_solve(net: Reduction, need: Demand, emf: Complex, last: Solution, turn: Any) -> Solution | None:
     """Iterate on the frozen inverse from the last voltages; None if that does not converge."""
+    compiled = kernels("compiled_solve") if len(last.v_load) <= SMALL else None
+    if compiled is not None:
+        return _compiled_solve(compiled, net, need, (emf, turn), last)
     # ndarray.dot has half the overhead of the @ operator, which counts for the few loads of a microgrid
     inverse, z = last.frame.chord.inverse, net.load_to_load
     bias = net.emf_to_load.dot(emf)
@@ -149,6 +154,24 @@ def _chord_solve(net: Reduction, need: Demand, emf: Complex, last: Solution, tur
             return None
         before = size
     return None
+
+
+def _compiled_solve(
+    compiled: Any, net: Reduction, need: Demand, given: tuple[Complex, Any], last: Solution
+) -> Solution | None:
+    """The same as a compiled loop, of the EMFs `given` in their frame and its turn."""
+    emf, turn = given
+    plain = need.constant_power and last.margin_pu >= 0 and need.fixed and not len(net.limited)
+    iterations, x, v, v_terminal, i_terminal, margin = compiled.chord(
+        net.dense_parts, (need.z, need.i, need.p, need.knee_pu, need.fixed, plain), emf,
+        (last.v_load, last.frame.chord.inverse, last.margin_pu), (MOST_CHORD_STEPS, TOLERANCE_PU),
+    )  # fmt: skip
+    if not iterations:
+        return None
+    v_source = v_terminal * net.turn_at(turn, net.island_of_source)
+    collapsed = margin < 0 and has_collapsed(need, v)
+    frame, s_source = Frame(turn, last.frame.chord), v_terminal * i_terminal.conj()
+    return Solution(x, frame, v, v_terminal, v_source, s_source, iterations, margin, collapsed)
 
 
 def check_size(emf: Complex) -> None:

@@ -421,3 +421,17 @@ def test_align_leaves_units_in_charge_alone():
 def test_wrong_parameters(given, message):
     with pytest.raises(ParameterError, match=message):
         one(**given)
+
+
+def test_set_that_is_started_again_after_a_trip_counts_anew():
+    p = one()
+    s = seconds(p, start(p), -0.06, 3)
+    assert s.tripped[0]
+    off = advance(p, s, inputs(p, np.zeros(1, complex)), still(), 0.1)
+    fuel = off.fuel_l
+    for _ in range(10):
+        off = advance(p, off, inputs(p, np.zeros(1, complex)), still(), 0.1)
+    assert off.tripped[0] and not off.running[0] and off.fuel_l == fuel, "it stands still"
+    again = advance(p, off, inputs(p), still(), 0.005)
+    assert again.running[0] and not again.tripped[0] and (again.fuel_l > fuel).all()
+    assert seconds(p, seconds(p, again, -0.06, 1), -0.06, 2).tripped[0]

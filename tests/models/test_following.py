@@ -39,6 +39,9 @@ STATE = State(
     angle_rad=np.array([0.3, -2.0, 40.0]),
     lag_rad=np.array([0.01, 0.02, -0.03]),
     tracks=np.ones(3, bool),
+    e_dc_pu_h=np.array([0.1, -0.2, 0.0]),
+    e_ac_pu_h=np.array([0.09, -0.21, 0.0]),
+    e_loss_pu_h=np.array([0.01, 0.01, 0.0]),
 )
 INPUTS = held(THREE)._replace(v_pu=np.array([1.02, 0.97, 1.0]) * np.exp(1j * np.array([0.31, -1.98, 39.97])))
 SPIN = np.array([3.0, -5.0, 0.5])  # rad/s
@@ -226,7 +229,7 @@ def exact(p: Params, s: State, u: Inputs, spin: Any, dt_s: float) -> State:
     y = np.concatenate((s.angle_rad, s.s_pu.real, s.s_pu.imag))
     ends = solve_ivp(rates, (0, dt_s), y, "DOP853", rtol=1e-12, atol=1e-13).y[:, -1].reshape(3, -1)
     lag = s.angle_rad + lag0 + spin * dt_s - ends[0]
-    return State(ends[1] + 1j * ends[2], ends[0], lag, np.ones(len(lag), bool))
+    return STATE._replace(s_pu=ends[1] + 1j * ends[2], angle_rad=ends[0], lag_rad=lag)
 
 
 @pytest.mark.parametrize("dt_s", [1e-6, 1e-3, 5e-3, 0.1, 1.0])
@@ -366,14 +369,14 @@ def test_no_units_are_ordinary():
 
 
 def test_nothing_that_is_given_is_changed():
-    p = Params(**COLUMNS, frequency_watt_percent_per_hz=40, s_base_mva=0.1)
+    p = Params(**COLUMNS, frequency_watt_percent_per_hz=40, s_base_mva=0.1, counts_energy=True)
     applied = np.array([0.1 + 0.2j, -0.3 + 0j, 0.05j])
     given_arrays = [*STATE, *INPUTS, *SLOPES, applied]
     kept = [array.copy() for array in given_arrays]
     moved = advance(p, align(p, STATE, INPUTS, applied), INPUTS, SLOPES, 0.02)
     respond(p, moved, INPUTS)
     for array, before in zip(given_arrays, kept, strict=True):
-        assert np.array_equal(array, before)
+        assert np.array_equal(array, before, equal_nan=True)
     for fresh in (*moved, align(p, STATE, INPUTS, applied).s_pu, initial(p, applied, INPUTS.v_pu).s_pu):
         assert not any(np.shares_memory(fresh, array) for array in given_arrays)
 
@@ -438,3 +441,70 @@ def test_wrong_values_are_named(field, wrong):
 def test_wrong_base_is_named(field, value):
     with pytest.raises(ParameterError, match=f"{field} = {value:g} must be"):
         Params(100.0, **{field: value})
+
+
+# --- droop on both sides, and another meter's frequency ---
+
+
+@pytest.mark.parametrize(
+    ("df_hz", "expected", "limited"),
+    [(0.5, 0.3, 0), (-0.5, 0.7, 0), (3.0, -0.7, 0), (-3.0, 1.0, 1), (6.0, -1.0, 1)],
+)
+def test_droop_adds_below_nominal_and_takes_off_above(df_hz, expected, limited):
+    # 50 kW of 100 kVA, 40 kW for each Hz
+    p = one(p_set_kw=50, droop_kw_per_hz=40)
+    shown = respond(p, *spinning(p, df_hz))
+    assert shown.p_set_pu == pytest.approx([expected]) and shown.limited.tolist() == [limited]
+    assert shown.f_hz == pytest.approx([50 + df_hz])
+
+
+def test_droop_power_is_reached():
+    p = one(p_set_kw=50, droop_kw_per_hz=40)
+    s, u = spinning(p, 0.5)
+    turning = Slopes(np.zeros(1, complex), np.array([2j * np.pi * 0.5]))
+    assert advance(p, s, u, turning, 1.0).s_pu == pytest.approx([0.3], abs=1e-6)
+
+
+def test_frequency_of_another_meter_counts_instead_of_the_own_in_both_laws():
+    for law in ({"droop_kw_per_hz": 40}, {"frequency_watt_percent_per_hz": 40, "frequency_watt_deadband_hz": 0}):
+        p = one(p_set_kw=50, **law)
+        s, u = spinning(p, 0.1)
+        told = respond(p, s, u._replace(f_meas_hz=np.array([50.5])))
+        assert told.p_set_pu == pytest.approx([0.3]), law
+        assert told.f_hz == pytest.approx([50.1]), "it shows its own"
+        assert respond(p, s, u).p_set_pu == pytest.approx([0.46]), law
+        after = advance(p, s, u._replace(f_meas_hz=np.array([50.5])), still(p), 1.0)
+        assert after.s_pu == pytest.approx([0.3]), law
+
+
+# --- what stands behind the DC side ---
+
+
+@pytest.mark.parametrize(
+    ("p_set_kw", "limits", "expected"),
+    [
+        (80, (0.5, -np.inf), 0.45),  # of 0.5 pu on the DC side 90 % come to the bus
+        (-80, (np.inf, -0.5), -0.5 / 0.9),  # and more is taken from it than arrives
+        (80, (0.0, 0.0), 0.0),
+        (30, (0.5, -0.5), 0.3),
+    ],
+)
+def test_dc_side_limits_the_power_at_the_bus(p_set_kw, limits, expected):
+    p = one(p_set_kw=p_set_kw, efficiency_percent=90)
+    most, least = limits
+    for _ in range(2):  # computed, then remembered
+        shown = settled(p, held(p)._replace(p_dc_max_pu=np.array([most]), p_dc_min_pu=np.array([least])))
+        assert shown.p_gen_pu == pytest.approx([expected])
+        assert shown.limited.tolist() == [float(expected != p_set_kw / 100)]
+
+
+def test_smaller_of_available_power_and_dc_limit_counts():
+    p = one(p_set_kw=80, efficiency_percent=90)
+    for available, dc, expected in ((0.3, 0.5, 0.3), (0.5, 0.3, 0.27)):
+        u = held(p)._replace(p_available_pu=np.array([available]), p_dc_max_pu=np.array([dc]))
+        assert settled(p, u).p_gen_pu == pytest.approx([expected])
+
+
+def test_droop_must_not_be_negative():
+    with pytest.raises(ParameterError, match="droop_kw_per_hz = -1 must be >= 0"):
+        one(droop_kw_per_hz=-1)

@@ -17,6 +17,7 @@ from gridloop.simulators.models.inverter import (
     State,
     advance,
     align,
+    droop_lines,
     held,
     initial,
     respond,
@@ -39,6 +40,10 @@ STATE = State(
     over_pu=np.zeros(3),
     under_pu=np.zeros(3),
     e_offset_pu=np.zeros(3),
+    e_dc_pu_h=np.array([0.1, -0.2, 0.0]),
+    e_ac_pu_h=np.array([0.09, -0.21, 0.0]),
+    e_loss_pu_h=np.array([0.01, 0.01, 0.0]),
+    turned_rad=np.zeros(3),
 )
 INPUTS = held(THREE)._replace(
     s_pu=np.array([0.4 + 0.1j, 0.3 - 0.2j, -0.1 + 0.05j]), omega_rad_per_s=np.array([0.5, -0.2, 0.0])
@@ -177,7 +182,7 @@ def test_units_do_not_feel_each_other(p_max_kw):
         alone = Params(**{name: column[k] for name, column in columns.items()}, s_base_mva=0.1)
         s, u = rows(STATE, k), rows(INPUTS, k)
         s = align(alone, advance(alone, s, u, rows(SLOPES, k), 0.02), u, applied[k : k + 1])
-        for single, many in zip((*s[:-1], *respond(alone, s, u)), (*after[:-1], *shown), strict=True):
+        for single, many in zip((*s[:-2], *respond(alone, s, u)), (*after[:-2], *shown), strict=True):
             assert many[k : k + 1] == pytest.approx(single, abs=1e-14)
 
 
@@ -500,3 +505,76 @@ def test_scalars_hold_for_every_unit():
     p = Params([100, 50], filter_hz=4.0)
     assert p.filter_hz.tolist() == [4.0, 4.0]
     assert p.s_rated_kva.dtype == float
+
+
+# --- what stands behind the DC side ---
+
+
+def limits_of(p: Params, u: Inputs) -> list[Any]:
+    return [limit.tolist() for limit in droop_lines(p, u).p_limits_pu or ()]
+
+
+def driven(p: Params, u: Inputs) -> float:
+    """Power [pu] of a unit after 6 s behind 0.2 pu of a stiff bus at nominal frequency."""
+    s, still = at_rest(p, 0j), Slopes(np.zeros(1, complex))
+    power, dt_s = 0.0, 0.005
+    for _ in range(1200):
+        s = advance(p, s, u._replace(s_pu=np.array([power + 0j])), still, dt_s)
+        power = 5.0 * float(np.sin(s.delta_rad[0]))
+    return power
+
+
+@pytest.mark.parametrize(
+    ("p_set_kw", "limits", "expected"),
+    [
+        (80, (np.inf, -np.inf), 0.8),
+        (80, (0.5, -np.inf), 0.45),  # of 0.5 pu on the DC side 90 % come to the bus
+        (-80, (np.inf, -0.5), -0.5 / 0.9),  # and more is taken from it than arrives
+        (-80, (0.3, -0.9), -0.8),
+        (80, (0.0, 0.0), 0.0),
+    ],
+)
+def test_dc_side_limits_the_power_at_the_bus(p_set_kw, limits, expected):
+    p = Params(100.0, p_set_kw=p_set_kw, efficiency_percent=90.0, s_base_mva=0.1)
+    most, least = limits
+    u = held(p)._replace(p_dc_max_pu=np.array([most]), p_dc_min_pu=np.array([least]))
+    assert driven(p, u) == pytest.approx(expected, abs=1e-6)
+    filtered = at_rest(p, expected + 0j)
+    assert respond(p, filtered, u).limited.tolist() == [0.0], "just at the limit nothing acts"
+    assert respond(p, at_rest(p, 2.0 + 0j), u).limited.tolist() == [float(np.isfinite(most))]
+
+
+def test_what_the_source_has_counts_before_the_files_least_power():
+    p = Params(100.0, p_set_kw=50, p_min_kw=40, p_max_kw=60, efficiency_percent=100.0, s_base_mva=0.1)
+    assert driven(p, held(p)._replace(p_dc_max_pu=np.array([0.2]))) == pytest.approx(0.2, abs=1e-6)
+    assert limits_of(p, held(p)) == [pytest.approx([0.4]), pytest.approx([0.6])]
+
+
+def test_limits_follow_the_source():
+    p = Params(100.0, efficiency_percent=90.0, s_base_mva=0.1)
+    u = held(p)  # the same arrays, but for what changes: it must not be taken for what was remembered
+    assert droop_lines(p, u).p_limits_pu is None, "no limit costs nothing"
+    less = u._replace(p_dc_max_pu=np.array([0.5]))
+    assert limits_of(p, less) == [[-np.inf], pytest.approx([0.45])]
+    assert droop_lines(p, u).p_limits_pu is None
+
+
+# --- off the grid ---
+
+
+def test_unit_off_the_grid_takes_over_the_frequency_of_the_bus_that_it_follows():
+    # a bus 0.3 Hz below nominal; two units, of which the first is off
+    p = Params([100.0, 100.0], p_set_kw=50, s_base_mva=0.1)
+    s = initial(p, np.array([0.5 + 0j, 0.5 + 0j]), np.ones(2, complex))
+    u, still = held(p)._replace(s_pu=np.array([0, 0.5 + 0j])), Slopes(np.zeros(2, complex))
+    for k in range(1, 41):
+        s = advance(p, s, u, still, 0.005)
+        own = respond(p, s, u).emf_pu
+        s = align(p, s, u, np.array([np.exp(-2j * np.pi * 0.3 * 0.005 * k), own[1]]))
+    ahead = advance(p, s, u, still, 0.005)
+    assert respond(p, ahead, u).f_hz == pytest.approx([49.7, 50.0], abs=1e-9)
+    # and one step later it still stands on the bus, so that it closes without a blow
+    assert ahead.delta_rad[0] == pytest.approx(-2 * np.pi * 0.3 * 0.005 * 41, abs=1e-9)
+    # back in charge its filter moves on
+    moved = advance(p, ahead, u._replace(s_pu=np.array([0.1, 0.5 + 0j])), still, 0.005)
+    assert moved.s_filtered_pu[0].real != ahead.s_filtered_pu[0].real

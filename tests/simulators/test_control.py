@@ -209,14 +209,14 @@ def test_units_without_an_agent_keep_their_droop() -> None:
 
 
 def test_own_law_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_laws.py").write_text(
+    (tmp_path / "laws_of_mine.py").write_text(
         "from gridloop.simulators.models.secondary import Rates\n"
         "def restore(own, neighbours, gains):\n"
         "    return Rates(-gains.more['k'] * own.d_omega_rad_per_s)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    rows, _ = run(10, graph="line", frequency={"law": "my_laws:restore"}, more={"k": 3.0})
-    sys.modules.pop("my_laws")
+    rows, _ = run(10, graph="line", frequency={"law": "laws_of_mine:restore"}, more={"k": 3.0})
+    sys.modules.pop("laws_of_mine")
     assert rows[-1, 1] == pytest.approx(50, abs=1e-6)
     assert law_named("D", FREQUENCY_LAWS) is frequency_d
 

@@ -38,6 +38,7 @@ def state(device: DeviceSimulator) -> Any:
 def test_meta_shows_every_port_and_scalars_only_where_json_can_carry_them() -> None:
     models = meta(inverter.MODEL)["models"]
     ports = {port.attr for port in (*inverter.MODEL.inputs, *inverter.MODEL.outputs)}
+    ports |= {"dOmega[rad_per_s2]", "dv[pu_per_s]", "t_tick[s]"}  # of the ramps
     assert set(models["Inverters"]["attrs"]) == ports | {"events[1]", "E_used[pu]", "record[1]"}
     halves = {"P_gen[MW]", "Q_gen[MVar]", "events[1]", "E_used[pu]", "Va_used[deg]"}
     assert set(models["Inverter"]["attrs"]) == ports - {"S[pu]", "EMF[pu]"} | halves

@@ -383,3 +383,20 @@ def test_jump_of_a_bus_angle_at_an_event_is_what_its_loads_feel_at_the_next_step
     df_hz = (angle[1] - angle[0]) / (2 * np.pi * 0.05)
     assert abs(df_hz) > 0.01
     assert power == pytest.approx([100, 100, 100 * (1 + 1.5 * df_hz / 60)], abs=1e-8)
+
+
+def test_relay_of_a_units_own_opens_its_breaker_once() -> None:
+    log: list[Any] = []
+    simulator = with_group(Event(0.015, "unit_start", "inv3"), log=lambda *entry: log.append(entry))
+    simulator.setup_done()
+    power, counted = [], []
+    for k, trip in enumerate(([0, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1])):
+        given = group(emf_start())
+        given["Terminals-0"]["trip[1]"] = {"Diesel.Diesels": np.array(trip, float)}
+        simulator.step(k * STEP, given, 0)
+        found = simulator.get_data({"Terminals-0": ["S[pu]", "events[1]"]})["Terminals-0"]
+        power.append(bool(found["S[pu]"][2] != 0))
+        counted.append(found["events[1]"])
+    assert power == [True, False, False, True], "unit_start overrides a relay that still stands"
+    assert counted == [0, 1, 1, 2]
+    assert log[0] == (0.005, "unit_trip", "inv3", "disconnected by its reverse-power relay") and len(log) == 2

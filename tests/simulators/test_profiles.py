@@ -134,7 +134,7 @@ def test_steps_are_those_of_the_macro_grid_and_events() -> None:
 def test_meta_is_that_of_the_ports() -> None:
     assert META["models"]["Profiles"]["attrs"] == [*(port.attr for port in OUTPUTS), "record[1]"]
     assert set(META["models"]["Profile"]["attrs"]) == {
-        "P_gen[MW]", "Q_gen[MVar]", "P_load[MW]", "Q_load[MVar]", "P_set[MW]",
+        "P_gen[MW]", "Q_gen[MVar]", "P_load[MW]", "Q_load[MVar]", "P_set[MW]", "P_avail[MW]",
     }  # fmt: skip
     assert set(RECORDS) <= set(META["models"]["Profile"]["attrs"])
 

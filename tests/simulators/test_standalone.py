@@ -17,8 +17,9 @@ from mosaik.starters import CmdStarter, ConnectStarter
 from mosaik_api_v3.connection import RemoteException
 
 from gridloop.simulators import SIM_CONFIG
+from gridloop.simulators.__main__ import make
 from gridloop.simulators.recorder import read_columns
-from gridloop.simulators.standalone import Grid
+from gridloop.simulators.standalone import PV, Grid
 
 UNITS = {"inv1": ("1", 1000), "inv2": ("2", 2000), "inv3": ("3", 1250)}
 EVENTS = [
@@ -147,7 +148,7 @@ def test_help_names_every_simulator() -> None:
     ("arguments", "status", "words"),
     [
         (["invertr", "127.0.0.1:1"], 2, "there is no simulator 'invertr'; did you mean inverter?"),
-        (["battery", "127.0.0.1:1"], 2, "there is no simulator 'battery'; there are grid, inverter, following, "),
+        (["windmill", "127.0.0.1:1"], 2, "there is no simulator 'windmill'; there are grid, inverter, following, "),
         (["nowhere:MODEL", "127.0.0.1:1"], 2, "nowhere:MODEL: No module named 'nowhere'"),
         (["grid", "127.0.0.1"], 2, "'127.0.0.1' is not HOST:PORT"),
         (["recorder", "127.0.0.1:1"], 1, "Connect call failed"),
@@ -221,3 +222,67 @@ def test_wrong_parameters_are_refused_by_name(given: Any, words: str) -> None:
 def test_net_is_obligatory() -> None:
     with pytest.raises(ValueError, match="the parameter net is missing"):
         Grid().init("Grid", 1e-6)
+
+
+# --- sources ---
+
+
+@pytest.mark.parametrize(("name", "limit_mw"), [("battery", 0.1), ("coulombbattery", 0.1)])
+def test_battery_in_a_process_of_its_own_takes_energy_and_tells_its_limits(name: str, limit_mw: float) -> None:
+    packs = make(name)
+    (public,) = [
+        model for model, about in packs.init("Battery", 1e-6, step_ms=100)["models"].items() if about["public"]
+    ]
+    packs.create(1, public, ids=["a", "b"], params={"e_rated_kwh": [100, 200], "soc_init_percent": 50})
+    packs.step(0, {}, 0)
+    packs.step(36_000_000, {public: {"E_gen[MWh]": {"Inverter.Inverters": [0.001, 0.0]}}}, 0)
+    shown = packs.get_data({public: ["SoC[%]", "P_max[MW]"]})[public]
+    assert isinstance(shown["SoC[%]"], list) and 48 < shown["SoC[%]"][0] < 49.1 and shown["SoC[%]"][1] == 50
+    assert shown["P_max[MW]"][1] == pytest.approx(2 * limit_mw, rel=0.05)
+
+
+def array(**more: Any) -> PV:
+    simulator = PV()
+    simulator.init("PV", 1e-6, step_ms=1000)
+    given: dict[str, Any] = {"ids": ["pv1", "pv2"], "modules": [1000, 2000], "ghi_w_per_m2": 800.0, "t_air_degc": 20.0}
+    simulator.create(1, "PVs", **(given | more))
+    return simulator
+
+
+def test_array_gives_what_sun_and_temperature_let_it() -> None:
+    # 800 W/m2 at 20 degC: the cells are at 46 degC and a module gives 222.7457 W, of which 97 % are fed in
+    simulator = array()
+    simulator.step(0, {}, 0)
+    shown = simulator.get_data({"PVs": ["P_avail[MW]"], "pv2": ["P_gen[MW]"]})
+    assert shown["PVs"]["P_avail[MW]"] == pytest.approx([0.2160633, 0.4321267], abs=1e-7)
+    assert shown["pv2"]["P_gen[MW]"] == pytest.approx(0.4321267, abs=1e-7)
+
+
+def test_series_of_weather_are_for_all_arrays_or_for_each() -> None:
+    rows = {"times_s": [0, 2], "t_air_degc": [20, 20]}
+    common = array(ghi_w_per_m2=[800, 0], **rows, efficiency_percent=100)
+    common.step(0, {}, 0)
+    common.step(1_000_000, {}, 0)
+    assert common.get_data({"pv1": ["P_avail[MW]"]})["pv1"]["P_avail[MW]"] == pytest.approx(0.2227457 / 2, abs=1e-7)
+    each = array(ghi_w_per_m2=[[800, 0], [800, 0]], **rows)
+    assert each.get_data({"PVs": ["P_avail[MW]"]})["PVs"]["P_avail[MW]"] == pytest.approx([0.2160633, 0], abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"ghi_w_per_m2": [1, 2, 3]}, r"ghi_w_per_m2 has the shape \(3,\); it must be \(1,\), \(1, 2\) or a number"),
+        ({"module": "SunPower_SPR_305E"}, "there is no module 'SunPower_SPR_305E'; did you mean"),
+        ({"modules": 0}, "modules = 0 must be > 0"),
+    ],
+)
+def test_wrong_arrays_are_refused(more: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        array(**more)
+
+
+def test_array_needs_its_weather() -> None:
+    with pytest.raises(ValueError, match="PVs: ghi_w_per_m2, t_air_degc must be given"):
+        simulator = PV()
+        simulator.init("PV", 1e-6)
+        simulator.create(1, "PVs", ids=["pv1"], modules=10)

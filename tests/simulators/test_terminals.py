@@ -232,3 +232,17 @@ def test_power_that_is_no_number_is_refused_by_its_unit(given: Any) -> None:
     made.slots["Terminal-0"].value = 0j
     with pytest.raises(ValueError, match="the power of pv is not finite"):
         made.collect({"Terminal-0": from_(**given)})
+
+
+# --- relays of the units' own ---
+
+
+def test_only_a_rising_trip_names_its_unit() -> None:
+    made = with_group()
+    made.create("Terminal", {"unit": "d", "bus": "A"})
+    seen = []
+    for many, one in (([0, 0, 0], 0.0), ([0, 1, 0], 0.0), ([0, 1, 0], 1.0), ([1, 0, 0], 1.0), ([1, 1, 0], 0.0)):
+        given = {"Terminals-0": from_(**{"trip[1]": np.array(many, float)}), "Terminal-0": from_(**{"trip[1]": one})}
+        seen.append(made.tripping(given))
+    assert seen == [[], ["b"], ["d"], ["a"], ["b"]]
+    assert made.tripping({}) == [] and made.tripping({"Terminals-0": from_(**{EMF: np.ones(3)})}) == []
