@@ -9,12 +9,18 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from gridloop.scenarios.comms_parts import Comms, LinkBurst, LinkJitter, LinkKeys, SignalLink
+from gridloop.scenarios.control_parts import ChargeBalancing, Control, FrequencyControl, VoltageControl
 from gridloop.scenarios.event_parts import shape_of
 from gridloop.scenarios.overrides import set_path
 from gridloop.scenarios.parts import Base, Grid, LoadLaw, Meter, Pcc, Profile, Record, Shedding, Sync
+from gridloop.scenarios.price_parts import PriceList
 from gridloop.scenarios.problems import Path, Problem, ScenarioError, Source, dotted, in_our_words, without_echoes
 from gridloop.scenarios.relations import relations
 from gridloop.scenarios.schema import Scenario
+from gridloop.scenarios.source_parts import PARTS as SOURCES
+from gridloop.scenarios.study_checks import study_problems
+from gridloop.scenarios.study_parts import Study
 from gridloop.scenarios.unit_checks import belongs_to_another_control, unit_problems
 
 
@@ -56,8 +62,12 @@ def checked(raw: Any, source: Source, problems: Sequence[Problem] = ()) -> Scena
         whole = _without(merged, [problem.path for problem in wrong])
     if whole is not None:
         whole._raw, whole._source = raw, source
-        broken = {problem.path[:2] for problem in found}
-        found += [problem for problem in relations(whole, broken) if problem.path[:2] not in broken]
+        for part in (whole.control, whole.comms):
+            if part is not None:
+                part._folder_of = whole.folder_of
+        broken = {_part(problem.path) for problem in found}
+        found += [problem for problem in relations(whole, broken) if _part(problem.path) not in broken]
+        found += study_problems(whole) if not found else ()
     if found or whole is None:
         told = [_where_written(problem, raw) for problem in without_echoes(found)]
         raise ScenarioError(source, dict.fromkeys(told))
@@ -90,13 +100,20 @@ def _defaults(raw: Mapping[str, Any], unit: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _from_defaults(raw: Mapping[str, Any], unit: Mapping[str, Any]) -> dict[str, Any]:
-    """What a unit takes from `defaults`: keys that it has not, and that are not those of another control."""
+    """What a unit takes from `defaults`: keys that it has not, and that are not those of another control.
+
+    Of a `source` of the same type also the keys that its own has not.
+    """
     given = _defaults(raw, unit)
     control = unit.get("control", given.get("control"))
-    return {
+    taken = {
         key: value for key, value in given.items()
         if key not in unit and not belongs_to_another_control(key, unit.get("type"), control)
     }  # fmt: skip
+    source, other = unit.get("source"), given.get("source")
+    if isinstance(source, dict) and isinstance(other, dict) and source.get("type") in (None, other.get("type")):
+        taken["source"] = {**other, **source}
+    return deepcopy(taken)
 
 
 def _where_written(problem: Problem, raw: Mapping[str, Any]) -> Problem:
@@ -104,26 +121,37 @@ def _where_written(problem: Problem, raw: Mapping[str, Any]) -> Problem:
     match problem.path:
         case ("units", name, key, *rest):
             unit = raw["units"][name]
-            if problem.place is None and key not in unit and key in _defaults(raw, unit):
+            given = _defaults(raw, unit)
+            if problem.place is None and key not in unit and key in given:
+                return replace(problem, path=("defaults", str(unit["type"]), key, *rest))
+            if key == "source" and rest and rest[0] not in unit[key] and rest[0] in (given.get(key) or {}):
                 return replace(problem, path=("defaults", str(unit["type"]), key, *rest))
     return problem
 
 
+# a path with `*` for names and indices of the file -> what stands there
 PARTS: dict[str, type[BaseModel]] = {
     "": Scenario, "grid": Grid, "grid.base": Base, "grid.loads": LoadLaw, "record": Record, "pcc": Pcc,
-    "pcc.sync": Sync,
+    "pcc.sync": Sync, "profiles.*": Profile, "meters.*": Meter, "load_shedding.*": Shedding, "control": Control,
+    "control.frequency": FrequencyControl, "control.voltage": VoltageControl, "control.balancing": ChargeBalancing,
+    "comms": Comms, "comms.links.*": LinkKeys, "comms.signals.*": SignalLink, "study": Study, "prices": PriceList,
 }  # fmt: skip
-MEMBERS: dict[str | int, type[BaseModel]] = {"profiles": Profile, "meters": Meter, "load_shedding": Shedding}
+OF_LINKS: dict[str | int, type[BaseModel]] = {"jitter": LinkJitter, "burst": LinkBurst}
 
 
 def _known_keys(merged: Any, path: Path) -> list[str]:
     """The keys that may stand in the map at `path`; those of an event depend on what it does."""
-    if path and path[0] == "events":
-        part: type[BaseModel] | None = shape_of(merged["events"][path[1]]["do"])
-    elif len(path) == 2:
-        part = MEMBERS.get(path[0]) or PARTS.get(dotted(path))
-    else:
-        part = PARTS.get(dotted(path))
+    part: type[BaseModel] | None
+    match path:
+        case ("events", int(index), *_):
+            part = shape_of(merged["events"][index]["do"])
+        case ("units", name, "source"):
+            part = SOURCES.get(merged["units"][name]["source"]["type"])
+        case ("comms", *_, last) if last in OF_LINKS:
+            part = OF_LINKS[last]
+        case _:
+            patterns = (dotted(path), dotted((*path[:-1], "*")))
+            part = next((PARTS[pattern] for pattern in patterns if pattern in PARTS), None)
     known = [] if part is None else [field.alias or name for name, field in part.model_fields.items()]
     return [*known, "extends"] if part is Scenario else known
 
@@ -131,6 +159,11 @@ def _known_keys(merged: Any, path: Path) -> list[str]:
 STAND_INS = {"schema": 1, "name": "x", "until_s": 1e9, "grid": {"net": ""}}  # of keys that a scenario needs
 NO_PROFILE = {"file": "", "columns": {"none": "none[1]"}}
 NO_EVENT = {"t_s": 0, "do": "line_open", "line": ""}
+
+
+def _part(path: Path) -> Path:
+    """The part of a scenario that is reported as one: a unit, an event, a link, a key of a section."""
+    return path[:3] if path[:2] in (("comms", "links"), ("comms", "signals")) else path[:2]
 
 
 def _without(merged: dict[str, Any], wrong: Sequence[Path]) -> Scenario | None:
@@ -146,6 +179,15 @@ def _without(merged: dict[str, Any], wrong: Sequence[Path]) -> Scenario | None:
                 rest["profiles"][name] = NO_PROFILE
             case ("meters", str(name), *_):
                 rest["meters"].pop(name, None)
+            case ("comms", ("links" | "signals") as section, str(name), *_):
+                rest["comms"][section].pop(name, None)
+            case ("control", "members", *_):
+                rest["control"]["members"] = list(rest.get("units") or ["x"])
+            case (("comms" | "control" | "study") as section, str(key), *_):
+                rest[section].pop(key, None)
+            case ("control",) if isinstance(rest["control"], dict):
+                rest["control"] = {"members": list(rest.get("units") or ["x"])} | rest["control"]
+                rest["control"].pop("pins", None)
             case (str(key), *_):
                 rest.pop(key, None)
     try:

@@ -27,7 +27,7 @@ MOST_ISLANDS = 10  # that `check` lists
 def check(scenario: ScenarioName, sets: Sets = None, as_json: AsJson = False, debug: Debug = False) -> None:
     """Check a scenario without running it: what it holds, its start, its islands and ratings, its step."""
     with user_errors(debug):
-        from gridloop.scenarios import summary
+        from gridloop.scenarios import control_summary, summary
         from gridloop.scenarios.start import plan
 
         loaded = read_scenario(scenario, sets)
@@ -37,12 +37,15 @@ def check(scenario: ScenarioName, sets: Sets = None, as_json: AsJson = False, de
         if as_json:
             print(json.dumps({"name": loaded.name, "step_ms": loaded.step_ms, "h_lambda": planned.h_lambda,
                               "f_start_hz": planned.f_start_hz, "units": units, "islands": islands,
+                              "control": control_summary.secondary(loaded), "links": control_summary.links(loaded),
                               "connections": pairs, "warnings": warnings}))  # fmt: skip
             return
         show_header(out, loaded)
         show_plan(out, planned)
         line(out, "start", f"{loaded.start}: {planned.f_start_hz:.4f} Hz")
         line(out, "connections", summary.in_words(pairs))
+        for label, text in control_summary.in_words(loaded):
+            line(out, label, text)
         for row in islands[:MOST_ISLANDS]:
             line(out, f"island {row['island']}", summary.island_in_words(row))
         if len(islands) > MOST_ISLANDS:

@@ -67,20 +67,61 @@ class PccCloseEvent(_Event):
 
 
 class SetEvent(_Event):
-    """Change a unit's set-point."""
+    """Change a unit's set-point or what links are like."""
 
     do: Literal["set"]
     path: str
-    """units.UNIT.p_set_kw, .q_set_kvar or .v_set_pu; `*` for every unit that has it"""
+    """units.UNIT.p_set_kw, .q_set_kvar or .v_set_pu, `*` for every unit that has it; comms.KEY of all links,
+    comms.links.SENDER->RECEIVER.KEY or comms.signals.SENDER->RECEIVER.KEY of one"""
     value: Finite
     """the new value, in the unit of the key"""
 
 
+class LinkDownEvent(_Event):
+    """A link fails: nothing that is sent gets through."""
+
+    do: Literal["link_down"]
+    link: str
+    """SENDER->RECEIVER; `*` for any part of it"""
+    for_s: Positive | None = None
+    """up again after [s]; absent: it stays down"""
+
+
+class LinkUpEvent(_Event):
+    """A link that has failed works again."""
+
+    do: Literal["link_up"]
+    link: str
+    """SENDER->RECEIVER; `*` for any part of it"""
+
+
+class AgentEvent(_Event):
+    """An agent or central controller stops working (`agent_fail`) or works again (`agent_recover`)."""
+
+    do: Literal["agent_fail", "agent_recover"]
+    agent: Name
+    """a member of the control, or a central controller"""
+
+
+class KickEvent(_Event):
+    """Disturb an agent's correction: agents at rest show no instability."""
+
+    do: Literal["agent_kick"]
+    agent: Name
+    """a member of the control, or a central controller"""
+    omega_rad_per_s: Finite = 0.0
+    """added to its frequency correction [rad/s]"""
+    v_pu: Finite = 0.0
+    """added to its voltage correction [pu]"""
+
+
 SHAPES: tuple[type[_Event], ...] = (
     LoadEvent, LineEvent, UnitEvent, FaultEvent, PccOpenEvent, PccCloseEvent, SetEvent,
+    LinkDownEvent, LinkUpEvent, AgentEvent, KickEvent,
 )  # fmt: skip
 Event = Annotated[
-    LoadEvent | LineEvent | UnitEvent | FaultEvent | PccOpenEvent | PccCloseEvent | SetEvent,
+    LoadEvent | LineEvent | UnitEvent | FaultEvent | PccOpenEvent | PccCloseEvent | SetEvent
+    | LinkDownEvent | LinkUpEvent | AgentEvent | KickEvent,
     Field(discriminator="do"),
 ]  # fmt: skip
 

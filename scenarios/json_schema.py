@@ -5,15 +5,17 @@ import re
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
+from gridloop.scenarios.own_code import OWN
+from gridloop.scenarios.parameter_checks import is_list
 from gridloop.scenarios.problems import UNITS
 from gridloop.scenarios.schema import Scenario
+from gridloop.scenarios.source_parts import PACKS
 from gridloop.scenarios.unit_checks import forming_keys, known_keys
 from gridloop.scenarios.unit_parts import GivenPower
 from gridloop.scenarios.unit_types import CONTROLS, known_types, model_of
 from gridloop.simulators.ports import Model
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-OWN_MODEL = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
 def scenario_schema() -> dict[str, Any]:
@@ -24,7 +26,7 @@ def scenario_schema() -> dict[str, Any]:
     """
     whole = _without_titles(Scenario.model_json_schema())
     parts = whole.pop("$defs")
-    parts |= _unit_parts(parts.pop("Unit"))
+    parts |= _unit_parts(parts.pop("Unit")) | _source_parts(parts.pop("BatterySource"), parts.pop("PvSource"))
     whole["properties"]["defaults"] = _defaults(whole["properties"]["defaults"], parts)
     extends = {"type": "string", "description": "a scenario file beside this one, or one that ships: it goes below"}
     whole["properties"]["extends"] = extends
@@ -58,7 +60,8 @@ def _without_titles(node: Any) -> Any:
 def _unit_parts(unit: dict[str, Any]) -> dict[str, Any]:
     """`Unit` chooses by type and control among parts that list every key."""
     common = unit["properties"]
-    common["type"]["anyOf"] = [{"enum": list(known_types())}, {"pattern": OWN_MODEL}]
+    common["type"]["anyOf"] = [{"enum": list(known_types())}, {"pattern": OWN}]
+    common["source"] = {"$ref": "#/$defs/Source", "description": common["source"]["description"]}
     cases, parts = [], {}
     for kind in known_types():
         for control in CONTROLS.get(kind, {"": ""}):
@@ -87,13 +90,41 @@ def _is(kind: str, control: str) -> dict[str, Any]:
 
 
 def _of_model(common: dict[str, Any], model: Model, has_controls: bool) -> dict[str, Any]:
-    own = {"type", "bus"} | ({"control"} if has_controls else set())
+    own = {"type", "bus"} | ({"control", "source"} if has_controls else set())
     own |= set(forming_keys(model))
     listed = {key: value for key, value in common.items() if key in own}
     return {
         "description": (inspect.getdoc(inspect.getmodule(model.params)) or model.name).splitlines()[0],
         "type": "object", "properties": listed | _parameters(model), "additionalProperties": False,
     }  # fmt: skip
+
+
+def _source_parts(battery: dict[str, Any], pv: dict[str, Any]) -> dict[str, Any]:
+    """`Source` chooses by type, and for a battery by model, among parts that list every key."""
+    # a unit's own source may leave out what `defaults` has for it, so that only the type is asked for
+    kinds, common = {"pv": pv | {"required": ["type"]}}, battery["properties"]
+    for name, model in PACKS.items():
+        kinds[f"battery {name}"] = {
+            "description": battery["description"], "type": "object", "required": ["type"],
+            "properties": common | _parameters(model), "additionalProperties": False,
+        }  # fmt: skip
+    cases = []
+    for kind in kinds:
+        name = kind.partition(" ")[0]
+        wanted: dict[str, Any] = {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]}
+        if " " in kind:
+            wanted["properties"]["model"] = {"const": kind.partition(" ")[2]}
+            wanted["required"] += [] if kind.endswith(common["model"]["default"]) else ["model"]
+        cases.append({"if": wanted, "then": {"$ref": f"#/$defs/{_source_name(kind)}"}})
+    whole = {
+        "type": ["object", "null"], "allOf": cases,  # null: not the source of `defaults`
+        "properties": {"type": {"enum": ["battery", "pv"]}, "model": common["model"]},
+    }  # fmt: skip
+    return {"Source": whole} | {_source_name(kind): part for kind, part in kinds.items()}
+
+
+def _source_name(kind: str) -> str:
+    return f"Source{kind.title()}".replace(" ", "")
 
 
 def _given_power(common: dict[str, Any]) -> dict[str, Any]:
@@ -116,6 +147,8 @@ def _parameter(field: Field[Any], comment: str) -> dict[str, Any]:
     endings = [ending for ending in UNITS if field.name.endswith(f"_{ending}")]
     unit = f"[{UNITS[max(endings, key=len)]}]" if endings else ""
     given: dict[str, Any] = {"type": "number", "description": f"{comment} {unit}".strip() or field.name}
+    if is_list(field):
+        given |= {"type": "array", "items": {"type": "number"}}
     if field.default is not MISSING and abs(field.default) != float("inf"):
         given["default"] = field.default
     return given

@@ -7,7 +7,11 @@ from typing import Any
 from gridloop.scenarios.problems import Problem, did_you_mean
 
 # maps that a file may leave out and a path may still go through
-OPTIONAL_MAPS = ("grid", "grid.base", "grid.loads", "record", "defaults", "defaults.*", "pcc.sync")
+OPTIONAL_MAPS = (
+    "grid", "grid.base", "grid.loads", "record", "defaults", "defaults.*", "pcc.sync", "control.frequency",
+    "control.voltage", "control.balancing", "control.more", "comms", "comms.jitter", "comms.burst", "comms.links",
+    "comms.links.*", "comms.links.*.jitter", "comms.links.*.burst", "study", "study.set", "prices",
+)  # fmt: skip
 
 
 def set_path(raw: Any, path: str, value: Any) -> list[Problem]:

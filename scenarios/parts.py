@@ -46,7 +46,7 @@ def _attribute(text: str) -> str:
 Shares = Annotated[tuple[Finite, Finite, Finite], AfterValidator(_sums_to_one)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Attribute = Annotated[str, AfterValidator(_attribute)]
-Signal = Literal["units", "buses", "branches", "loads"]
+Signal = Literal["units", "buses", "branches", "loads", "links"]
 
 
 class Part(BaseModel):
@@ -101,7 +101,7 @@ class Record(Part):
 
     every_ms: Positive | None = None
     """time between two rows [ms]; absent: every step"""
-    signals: tuple[Signal, ...] = ("units", "buses", "branches", "loads")
+    signals: tuple[Signal, ...] = ("units", "buses", "branches", "loads", "links")
     """kinds of entities to record"""
 
 
@@ -162,16 +162,37 @@ class Shedding(Part):
 
 
 class Profile(Part):
-    """A table of measured or forecast series, one row a time."""
+    """A table of measured or forecast series, one row a time; or the weather of a typical year."""
 
-    file: str
+    file: str | None = None
     """.csv or .parquet file beside this one"""
     time: str | None = None
     """column that holds the time; absent: the first"""
     time_zone: str | None = None
     """IANA zone of times without offset, such as Europe/Berlin; absent: every time carries its offset"""
-    columns: Annotated[dict[str, Attribute], Field(min_length=1)]
+    columns: Annotated[dict[str, Attribute], Field(min_length=1)] | None = None
     """own name of a column: its name in the file, such as P[kW]"""
+    typical_year: Literal["greensboro", "sand_point"] | None = None
+    """instead of file and columns: a typical weather year, with the columns ghi [W_per_m2] and t_air [degC]"""
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if self.typical_year is None:
+            missing = [key for key in ("file", "columns") if getattr(self, key) is None]
+            if missing:
+                raise ValueError(f"{' and '.join(missing)} missing; or give typical_year: greensboro or sand_point")
+            return self
+        strange = [key for key in ("file", "columns", "time", "time_zone") if getattr(self, key) is not None]
+        if strange:
+            raise ValueError(f"a typical year has no {', '.join(strange)}: it gives the columns ghi and t_air")
+        return self
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of every column by its own name."""
+        if self.columns is None:
+            return {"ghi": "W_per_m2", "t_air": "degC"}
+        return {key: column.partition("[")[2].removesuffix("]") for key, column in self.columns.items()}
 
 
 class Meter(Part):

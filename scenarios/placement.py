@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from gridloop.scenarios.communication import ends_of
 from gridloop.scenarios.event_parts import FaultEvent, LineEvent, LoadEvent, PccCloseEvent
 from gridloop.scenarios.problems import Path, Problem, did_you_mean
 from gridloop.scenarios.schema import Scenario
@@ -32,6 +33,8 @@ def _unknown_names(scenario: Scenario, network: Network) -> Iterator[Problem]:
     buses: list[tuple[Path, str]] = [(("units", name, "bus"), unit.bus) for name, unit in scenario.units.items()]
     if scenario.pcc is not None:
         buses.append((("pcc", "bus"), scenario.pcc.bus))
+    if scenario.control is not None and scenario.control.pilot_bus is not None:
+        buses.append((("control", "pilot_bus"), scenario.control.pilot_bus))
     for i, stage in enumerate(scenario.load_shedding):
         buses += [(("load_shedding", i, "buses", k), bus) for k, bus in enumerate(stage.buses or ())]
     for path, bus in buses:
@@ -55,10 +58,13 @@ def _unknown_bus(scenario: Scenario, network: Network, path: Path, bus: str) -> 
 def _taken_names(scenario: Scenario, network: Network) -> Iterator[Problem]:
     taken = {*network.bus_names, *network.branch_names}
     taken |= {f"{kind}{bus}" for bus in network.bus_names for kind in ("load", "fixed")}
-    for kind, names in (("units", scenario.units), ("meters", scenario.meters)):
-        for name in names:
-            if name in taken:
-                yield Problem((kind, name), f"{name!r} is the name of a bus, line or load already")
+    named: list[tuple[Path, str]] = [(("units", name), name) for name in scenario.units]
+    named += [(("meters", name), name) for name in scenario.meters]
+    if scenario.control is not None:
+        named += [(("control", "central", k), name) for k, name in enumerate(scenario.control.central_names)]
+    for path, name in named:
+        if name in taken:
+            yield Problem(path, f"{name!r} is the name of a bus, line or load already")
 
 
 def _generators_without_unit(scenario: Scenario, net: ImportedNet, rows: set[int]) -> Iterator[Problem]:
@@ -102,8 +108,8 @@ def bus_name(network: Network, row: int) -> str:
 
 
 def meter_problems(scenario: Scenario, network: Network, load_names: Sequence[str]) -> list[Problem]:
-    """Meters of entities that do not exist, or of what these do not show."""
-    problems = []
+    """Meters and signals of entities that do not exist, or of what these do not show."""
+    problems = list(_signal_problems(scenario, network, load_names))
     for name, meter in scenario.meters.items():
         shown = _shown(scenario, network, load_names, meter.of)
         if not shown:
@@ -116,6 +122,22 @@ def meter_problems(scenario: Scenario, network: Network, load_names: Sequence[st
                 message = f"{meter.of} does not show {attr}{did_you_mean(attr, shown)}"
                 problems.append(Problem(("meters", name, "attr", k), message))
     return problems
+
+
+def _signal_problems(scenario: Scenario, network: Network, load_names: Sequence[str]) -> Iterator[Problem]:
+    for name, signal in ({} if scenario.comms is None else scenario.comms.signals).items():
+        sender, _ = ends_of(name)
+        if sender in scenario.meters:
+            shown = list(scenario.meters[sender].attr)
+        else:
+            shown = _shown(scenario, network, load_names, sender)
+        if not shown:
+            known = [*scenario.units, *scenario.meters, *network.bus_names, *network.branch_names, *load_names]
+            message = f"there is no unit, meter, bus, line or load {sender!r}{did_you_mean(sender, known)}"
+            yield Problem(("comms", "signals", name), message)
+        elif signal.attr not in shown:
+            message = f"{sender} does not show {signal.attr}{did_you_mean(signal.attr, shown)}"
+            yield Problem(("comms", "signals", name, "attr"), message)
 
 
 def _shown(scenario: Scenario, network: Network, load_names: Sequence[str], of: str) -> list[str]:

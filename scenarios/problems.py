@@ -10,7 +10,7 @@ from typing import Any
 
 Path = tuple[str | int, ...]
 
-MOST_NAMES = 20  # in a list of what is known
+MOST_NAMES = 30  # in a list of what is known
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ UNITS = {
     "w": "W", "kw": "kW", "mw": "MW", "var": "var", "kvar": "kvar", "mvar": "Mvar", "va": "VA", "kva": "kVA",
     "mva": "MVA", "wh": "Wh", "kwh": "kWh", "mwh": "MWh", "us": "us", "ms": "ms", "s": "s", "min": "minutes",
     "h": "hours", "hz": "Hz", "khz": "kHz", "mhz": "mHz", "percent": "percent", "pu": "pu", "per_s": "1/s",
-    "v": "V", "kv": "kV", "a": "A", "ka": "kA", "deg": "degrees", "rad": "rad", "ohm": "ohm",
+    "v": "V", "kv": "kV", "a": "A", "ka": "kA", "deg": "degrees", "rad": "rad", "ohm": "ohm", "mohm": "mOhm",
+    "ah": "Ah", "per_h": "1/h",
 }  # fmt: skip
 
 
@@ -167,6 +168,7 @@ WORDS = {
     "tuple_type": "must be a list",
     "dict_type": "must be a map of keys",
     "model_type": "must be a map of keys",
+    "model_attributes_type": "must be a map of keys",
     "too_short": "must not be empty",
     "too_long": "must have {max_length} values",
     "greater_than": "must be greater than {gt:g}",
@@ -176,10 +178,25 @@ WORDS = {
 }
 
 
+# by section: the key that chooses among the shapes of a map, what they are, and what it says
+TAGS: dict[str | int, tuple[str, str, str]] = {
+    "events": ("do", "event", "it says what happens"), "units": ("type", "source", "battery or pv"),
+}  # fmt: skip
+
+
+def _without_tag(loc: Path) -> Path:
+    """A discriminated union adds the chosen tag behind the place of its map; no key of a file has its name there."""
+    match loc:
+        case ("events", index, _, *rest):
+            return ("events", index, *rest)
+        case ("units", name, "source", _, *rest):
+            return ("units", name, "source", *rest)
+    return loc
+
+
 def in_our_words(detail: Any, known_keys: Callable[[Path], Sequence[str]]) -> Problem:
     """A finding of pydantic; `known_keys` gives the keys that may stand in the map at a path."""
-    # a discriminated union adds the chosen tag behind the list's index; no key of a file has its name there
-    path = tuple(k for i, k in enumerate(detail["loc"]) if not (i == 2 and detail["loc"][0] == "events"))
+    path = _without_tag(detail["loc"])
     match detail["type"]:
         case "extra_forbidden":
             return unknown_key(path, known_keys(path[:-1]))
@@ -188,10 +205,12 @@ def in_our_words(detail: Any, known_keys: Callable[[Path], Sequence[str]]) -> Pr
         case "missing":
             return missing_key(path[:-1], str(path[-1]))
         case "union_tag_not_found":
-            return Problem(path, "`do` is missing: it says what happens")
+            tag, _, meaning = TAGS[path[0]]
+            return Problem(path, f"`{tag}` is missing: {meaning}")
         case "union_tag_invalid":
             known = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
-            return Problem((*path, "do"), f"unknown event{did_you_mean(detail['ctx']['tag'], known)}")
+            tag, what, _ = TAGS[path[0]]
+            return Problem((*path, tag), f"unknown {what}{did_you_mean(detail['ctx']['tag'], known)}")
     if detail["type"] in WORDS:
         told = WORDS[detail["type"]].format(**detail.get("ctx", {}))
     else:

@@ -32,10 +32,14 @@ class _Layer:
     problems: list[Problem] = field(default_factory=list)
 
 
+def library_files() -> list[Any]:
+    """Every file of the library: scenarios, and tables and nets of these, which begin with the scenario's name."""
+    return list((files("gridloop.scenarios") / "library").iterdir())
+
+
 def library() -> dict[str, Any]:
     """Scenarios that ship, by name."""
-    folder = files("gridloop.scenarios") / "library"
-    return {path.name.removesuffix(".yaml"): path for path in folder.iterdir() if path.name.endswith(".yaml")}
+    return {path.name.removesuffix(".yaml"): path for path in library_files() if path.name.endswith(".yaml")}
 
 
 def load(source: str | FilePath | Mapping[str, Any]) -> Scenario:
@@ -62,7 +66,8 @@ def load(source: str | FilePath | Mapping[str, Any]) -> Scenario:
 def _find(name: str, folder: FilePath) -> _Text:
     known = library()
     if name in known:
-        return _Text(f"{name}.yaml", f"library {name}", known[name].read_text(encoding="utf-8"), FilePath())
+        folder = FilePath(str(known[name])).parent  # tables and nets of the library stand beside it
+        return _Text(f"{name}.yaml", f"library {name}", known[name].read_text(encoding="utf-8"), folder)
     path = folder / name
     if not path.is_file():
         near = [other.name for other in path.parent.glob("*.yaml")]

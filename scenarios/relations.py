@@ -4,9 +4,13 @@ from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 from zoneinfo import available_timezones
 
+from gridloop.scenarios.comms_checks import comms_problems
+from gridloop.scenarios.control_checks import agent_event_problems, control_problems
+from gridloop.scenarios.courses import Reference
 from gridloop.scenarios.event_parts import PccCloseEvent, PccOpenEvent, SetEvent, UnitEvent
 from gridloop.scenarios.problems import Path, Problem, did_you_mean
 from gridloop.scenarios.schema import Scenario
+from gridloop.scenarios.source_parts import PvSource
 from gridloop.scenarios.unit_checks import known_keys
 from gridloop.scenarios.unit_parts import PROFILE, Unit
 from gridloop.simulators.ports import Model
@@ -14,15 +18,19 @@ from gridloop.simulators.profile_table import base_unit
 
 SETTABLE = ("p_set_kw", "q_set_kvar", "v_set_pu")  # what a `set` event may change
 RESERVED = ("grid", "pcc")  # entities that every run, or every run with a utility grid, has
-SIMULATORS = ("Grid", "Profile", "Meter")  # names of what is no device
+# names of simulators that are no device models of units
+SIMULATORS = ("Grid", "Profile", "Meter", "Secondary", "Comms", "PV", "Battery", "CoulombBattery")
 PROFILE_ENDINGS = (".csv", ".parquet")
 
 
 def relations(scenario: Scenario, broken: Collection[Path] = ()) -> list[Problem]:
     """Everything that does not fit together; parts at the paths `broken` have been reported already."""
+    control = list(control_problems(scenario, broken, RESERVED))
+    aside = {*broken, *(problem.path[:2] for problem in control)}  # whose echoes in links and events are not told
     return [
-        *_times(scenario), *_events(scenario), *_profiles(scenario), *_powers(scenario, broken), *_models(scenario),
+        *_times(scenario), *_events(scenario), *_profiles(scenario), *_columns(scenario, broken), *_models(scenario),
         *_meters(scenario), *_defaults(scenario), *_shedding(scenario),
+        *control, *agent_event_problems(scenario, aside), *comms_problems(scenario, aside),
     ]  # fmt: skip
 
 
@@ -35,7 +43,8 @@ def set_targets(scenario: Scenario, event: SetEvent) -> list[str]:
     head, _, rest = event.path.partition(".")
     pattern, _, key = rest.rpartition(".")
     if head != "units" or not pattern:
-        raise ValueError("must be units.UNIT.KEY, such as units.inv1.p_set_kw or units.*.v_set_pu")
+        such_as = "units.inv1.p_set_kw, units.*.v_set_pu or comms.delay_ms"
+        raise ValueError(f"must be units.UNIT.KEY or comms.KEY, such as {such_as}")
     if key not in SETTABLE:
         raise ValueError(f"{key!r} cannot change during a run{did_you_mean(key, SETTABLE)}")
     named = [name for name in scenario.units if fnmatchcase(name, pattern)]
@@ -76,11 +85,15 @@ def _times(scenario: Scenario) -> Iterator[Problem]:
     step_ms, every_ms = scenario.step_ms, scenario.record.every_ms
     periods: list[tuple[Path, float | None]] = [(("step_ms",), step_ms), (("record", "every_ms"), every_ms)]
     periods += [(("meters", name, "period_ms"), meter.period_ms) for name, meter in scenario.meters.items()]
+    if scenario.control is not None:
+        periods.append((("control", "period_ms"), scenario.control.period_ms))
+    signals = {} if scenario.comms is None else scenario.comms.signals
+    periods += [(("comms", "signals", name, "period_ms"), signal.period_ms) for name, signal in signals.items()]
     fine = True
     for path, value_ms in periods:
         if value_ms is not None and abs(value_ms * 1e3 - round(value_ms * 1e3)) > 1e-6:
             yield Problem(path, f"must be a multiple of 0.001 ms, got {value_ms:g}")
-            fine = fine and path[0] == "meters"
+            fine = fine and path[0] not in ("step_ms", "record")
     shorter, longer = sorted(round(value_ms * 1e3) for value_ms in (step_ms, every_ms or step_ms))
     if fine and longer % max(shorter, 1):
         yield Problem(("record", "every_ms"), f"must be a multiple of step_ms = {step_ms:g}, got {every_ms:g}")
@@ -93,7 +106,7 @@ def _events(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(("events", i, "unit"), f"there is no unit {event.unit!r}{hint}")
         elif isinstance(event, PccOpenEvent | PccCloseEvent) and scenario.pcc is None:
             yield Problem(("events", i, "do"), f"{event.do} needs a utility grid: add `pcc:` to the scenario")
-        elif isinstance(event, SetEvent):
+        elif isinstance(event, SetEvent) and not event.path.startswith("comms."):
             try:
                 set_targets(scenario, event)
             except ValueError as error:
@@ -110,6 +123,8 @@ def _profiles(scenario: Scenario) -> Iterator[Problem]:
         if profile.time_zone is not None and profile.time_zone not in zones:
             hint = did_you_mean(profile.time_zone, sorted(zones))
             yield Problem((*path, "time_zone"), f"there is no time zone {profile.time_zone!r}{hint}")
+        if profile.file is None:
+            continue
         file = scenario.folder_of(*path, "file") / profile.file
         if not file.is_file():
             folder = file.parent
@@ -119,28 +134,43 @@ def _profiles(scenario: Scenario) -> Iterator[Problem]:
             yield Problem((*path, "file"), f"must end in .csv or .parquet, got {profile.file!r}")
 
 
-def _powers(scenario: Scenario, broken: Collection[Path]) -> Iterator[Problem]:
-    """References of units to columns of profiles."""
+def _references(scenario: Scenario, broken: Collection[Path]) -> Iterator[tuple[Path, Reference]]:
+    """Columns of profiles that units name, with the places where they do."""
     for name, unit in scenario.units.items():
-        if unit.type != PROFILE or ("units", name) in broken:
+        path: Path = ("units", name)
+        if path in broken:
             continue
-        for key, reference in unit.given_power.references.items():
-            path: Path = ("units", name, key)
-            profile = scenario.profiles.get(reference.profile)
-            if ("profiles", reference.profile) in broken:
-                continue
-            if profile is None:
-                known = list(scenario.profiles)
-                hint = did_you_mean(reference.profile, known) if known else "; add `profiles:` to the scenario"
-                yield Problem(path, f"there is no profile {reference.profile!r}{hint}")
-            elif reference.column not in profile.columns:
-                hint = did_you_mean(reference.column, list(profile.columns))
-                yield Problem(path, f"profile {reference.profile} has no column {reference.column!r}{hint}")
-            else:
-                unit_given = profile.columns[reference.column].partition("[")[2].removesuffix("]")
-                wanted = {"p": ("MW", "W, kW or MW"), "q": ("MVar", "var, kvar or MVar")}[key[0]]
-                if base_unit(unit_given)[0] != wanted[0]:
-                    yield Problem(path, f"needs a column in {wanted[1]}; {reference.column} is in {unit_given}")
+        if unit.type == PROFILE:
+            yield from (((*path, key), reference) for key, reference in unit.given_power.references.items())
+        if isinstance(unit.source, PvSource):
+            yield from (((*path, "source", key), reference) for key, reference in unit.source.references.items())
+
+
+# first letter of a key -> base unit of the column that it names, and the units that lead there
+COLUMNS = {
+    "p": ("MW", "W, kW or MW"), "q": ("MVar", "var, kvar or MVar"), "g": ("W_per_m2", "W_per_m2"),
+    "t": ("degC", "degC"),
+}  # fmt: skip
+
+
+def _columns(scenario: Scenario, broken: Collection[Path]) -> Iterator[Problem]:
+    """Columns that no profile has, or that are in another unit."""
+    for path, reference in _references(scenario, broken):
+        profile = scenario.profiles.get(reference.profile)
+        if ("profiles", reference.profile) in broken:
+            continue
+        if profile is None:
+            known = list(scenario.profiles)
+            hint = did_you_mean(reference.profile, known) if known else "; add `profiles:` to the scenario"
+            yield Problem(path, f"there is no profile {reference.profile!r}{hint}")
+        elif reference.column not in profile.units:
+            hint = did_you_mean(reference.column, list(profile.units))
+            yield Problem(path, f"profile {reference.profile} has no column {reference.column!r}{hint}")
+        else:
+            unit_given = profile.units[reference.column]
+            wanted = COLUMNS[str(path[-1])[0]]
+            if base_unit(unit_given)[0] != wanted[0]:
+                yield Problem(path, f"needs a column in {wanted[1]}; {reference.column} is in {unit_given}")
 
 
 def _meters(scenario: Scenario) -> Iterator[Problem]:

@@ -1,8 +1,22 @@
-"""What a scenario lets happen: events of the grid and set-points that change."""
+"""What a scenario lets happen: events of the grid, set-points that change, events of links and agents."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from gridloop.scenarios.event_parts import FaultEvent, LineEvent, LoadEvent, SetEvent, UnitEvent
+from gridloop.scenarios.communication import key_of, link_targets
+from gridloop.scenarios.event_parts import (  # fmt: skip
+    AgentEvent,
+    FaultEvent,
+    KickEvent,
+    LineEvent,
+    LinkDownEvent,
+    LinkUpEvent,
+    LoadEvent,
+    PccCloseEvent,
+    PccOpenEvent,
+    SetEvent,
+    UnitEvent,
+)
 from gridloop.scenarios.relations import set_targets
 from gridloop.scenarios.schema import Scenario
 from gridloop.simulators.events import PCC, Event
@@ -22,8 +36,6 @@ def grid_events(scenario: Scenario) -> tuple[Event, ...]:
     """What happens in the grid; the end of a fault is an event too."""
     found = []
     for event in scenario.events:
-        if isinstance(event, SetEvent):
-            continue
         if isinstance(event, LoadEvent):
             found.append(Event(event.t_s, event.do, event.bus, event.p_kw, event.q_kvar))
         elif isinstance(event, FaultEvent):
@@ -31,9 +43,11 @@ def grid_events(scenario: Scenario) -> tuple[Event, ...]:
             if event.for_s is not None:
                 end_s = round(event.t_s + event.for_s, 9)
                 found.append(Event(end_s, "fault_clear", event.bus, r_pu=event.r_pu, x_pu=event.x_pu))
-        elif isinstance(event, LineEvent | UnitEvent):
-            found.append(Event(event.t_s, event.do, getattr(event, "line", None) or event.unit))  # type: ignore[union-attr]
-        else:
+        elif isinstance(event, LineEvent):
+            found.append(Event(event.t_s, event.do, event.line))
+        elif isinstance(event, UnitEvent):
+            found.append(Event(event.t_s, event.do, event.unit))
+        elif isinstance(event, PccOpenEvent | PccCloseEvent):
             found.append(Event(event.t_s, event.do, PCC, sync=getattr(event, "sync", True)))
     return tuple(found)
 
@@ -42,6 +56,27 @@ def set_point_changes(scenario: Scenario) -> tuple[Change, ...]:
     """Set-points that change."""
     return tuple(
         Change(event.t_s, unit, event.path.rpartition(".")[2], event.value)
-        for event in scenario.events if isinstance(event, SetEvent)
+        for event in scenario.events if isinstance(event, SetEvent) and event.path.startswith("units.")
         for unit in set_targets(scenario, event)
     )  # fmt: skip
+
+
+def link_events(scenario: Scenario) -> list[dict[str, Any]]:
+    """What happens to links, as `CommSimulator.init` takes it; link `*` is all of them."""
+    found: list[dict[str, Any]] = []
+    for event in scenario.events:
+        if isinstance(event, SetEvent) and event.path.startswith("comms."):
+            own = {"key": key_of(event), "value": event.value}
+        elif isinstance(event, LinkDownEvent):
+            own = {} if event.for_s is None else {"for_s": event.for_s}
+        elif isinstance(event, LinkUpEvent):
+            own = {}
+        else:
+            continue
+        found += [{"t_s": event.t_s, "do": event.do, "link": link, **own} for link in link_targets(scenario, event)]
+    return found
+
+
+def agent_events(scenario: Scenario) -> list[dict[str, Any]]:
+    """What happens to agents and central controllers, as `SecondarySimulator.init` takes it."""
+    return [event.model_dump() for event in scenario.events if isinstance(event, AgentEvent | KickEvent)]

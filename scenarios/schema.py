@@ -7,9 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
+from gridloop.scenarios.comms_parts import Comms
+from gridloop.scenarios.control_parts import Control
 from gridloop.scenarios.event_parts import Event
 from gridloop.scenarios.parts import Grid, Meter, Moment, Part, Pcc, Positive, Profile, Record, Shedding
+from gridloop.scenarios.price_parts import PriceList
 from gridloop.scenarios.problems import Problem, ScenarioError, Source
+from gridloop.scenarios.study_parts import Study
 from gridloop.scenarios.unit_parts import Unit
 from gridloop.scenarios.unit_types import model_of
 
@@ -23,8 +27,8 @@ class Scenario(Part):
     """names the folder of results"""
     title: str = ""
     """one line for people"""
-    mode: Literal["rms"] = "rms"
-    """what is simulated: phasors in continuous time"""
+    mode: Literal["rms", "steady"] = "rms"
+    """rms: phasors in continuous time; steady: one settled state after the other, for long runs"""
     step_ms: Positive = 5.0
     """macro step [ms], a multiple of 0.001"""
     until_s: Positive
@@ -49,6 +53,14 @@ class Scenario(Part):
     """the units, by a name of your own without dots"""
     meters: dict[str, Meter] = Field(default_factory=dict)
     """meters, by a name of your own without dots"""
+    control: Control | None = None
+    """secondary control; absent: droop alone"""
+    comms: Comms | None = None
+    """communication; absent: at once and without loss"""
+    study: Study | None = None
+    """what `gridloop study` varies"""
+    prices: PriceList | None = None
+    """what operation costs"""
     record: Record = Record()
     """what goes to disk"""
     events: tuple[Event, ...] = ()

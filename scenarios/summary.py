@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gridloop.scenarios import control_summary
 from gridloop.scenarios.build import build, open_world
 from gridloop.scenarios.placement import unreached
 from gridloop.scenarios.start import Plan
@@ -22,11 +23,13 @@ def units(plan: Plan) -> Rows:
         name: s * kw for group in plan.groups for name, s in zip(group.ids, group.s_start_pu.tolist(), strict=True)
     }
     rows = []
+    has_sources = any(unit.source is not None for unit in plan.scenario.units.values())
     for name, unit in plan.scenario.units.items():
         following = unit.type == "inverter" and unit.control == "following"
         s_kva = start.get(name)
         rows.append({
             "unit": name, "type": f"{unit.type} {unit.control}" if following else unit.type, "bus": unit.bus,
+            **({"source": None if unit.source is None else unit.source.type} if has_sources else {}),
             "s_rated_kva": _number(unit.parameters.get("s_rated_kva")),
             "p_start_kw": None if s_kva is None else s_kva.real, "q_start_kvar": None if s_kva is None else s_kva.imag,
         })  # fmt: skip
@@ -84,7 +87,7 @@ def _buses(names: list[str]) -> str:
 
 def warnings(plan: Plan) -> list[str]:
     """What is allowed and yet seldom meant."""
-    texts = []
+    texts = control_summary.warnings(plan.scenario)
     for row in island_rows(plan):
         place = _buses(row["buses"])
         if not row["fed"]:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from gridloop.scenarios.reading import library
+from gridloop.scenarios.reading import library, library_files
 
 TEXT = """\
 # A gridloop scenario. `gridloop check FILE` tells what it holds, `gridloop run FILE` runs it.
@@ -38,14 +38,42 @@ units:                           # bus: its name in the net; s_rated_kva: rating
   inv3: {{type: inverter, bus: 3, s_rated_kva: 1250, z_pu: [0.01, 0.1], i_max_percent: 150}}
   # grid-following: injects what it is told to, here 150 kW
 #  pv1: {{type: inverter, control: following, bus: 5, s_rated_kva: 300, p_set_kw: 150}}
+  # the same with a photovoltaic array, which feeds in all it has, and grid-forming with a battery
+#  sun1: {{type: inverter, control: following, bus: 7, s_rated_kva: 250,
+#    source: {{type: pv, modules: 800, ghi: sky.ghi, t_air: sky.t_air}}}}
+#  batt1: {{type: inverter, bus: 9, s_rated_kva: 500, z_pu: [0.01, 0.1],
+#    source: {{type: battery, e_rated_kwh: 500, soc_init_percent: 60}}}}
   # power from a table (see `profiles`) or constant
 #  village: {{type: profile, bus: 6, p_load: day.p, q_load: 20}}
   # your own device model: MODEL in my_model.py beside this file
 #  mine: {{type: "my_model:MODEL", bus: 8, s_rated_kva: 100, z_pu: [0.01, 0.1]}}
 
+# Secondary control: an agent for each member restores frequency and voltage and shares the powers.
+#control:
+#  frequency: {{law: F}}           # F: the leader restores it; D: everybody does; C: a central controller; none
+#  voltage: {{law: V}}             # V: equal shares of Q; Vprime: a compromise at every bus; C; paper23; none
+#  members: [inv1, inv2, inv3]
+#  leader: inv1
+
+# Its links: who talks to whom, and what is lost and late on the way. Without `comms` nothing is.
+#comms:
+#  graph: line                    # line, ring, star, full or a list of pairs
+#  delay_ms: 50
+#  jitter: {{kind: uniform, percent: 20}}
+#  loss_percent: 1
+#  links: {{"inv1->inv2": {{delay_ms: 80}}}}
+
+# What `gridloop study` varies, and the metric that it compares.
+#study: {{metric: f_settling_time, set: {{comms.delay_ms: "0:200:5"}}}}
+
+# What fuel, starts, wear and lost load cost, for the metric `cost`.
+#prices: {{fuel_eur_per_l: 1.5}}
+
 # Tables of series: the first column is the time, a column is named by quantity and unit, such as P[kW].
+# Weather may also come from a typical year: greensboro (North Carolina) or sand_point (Alaska).
 #profiles:
 #  day: {{file: day.csv, time_zone: Europe/Berlin, columns: {{p: "P[kW]"}}}}
+#  sky: {{typical_year: greensboro}}
 
 # What a meter shows: a sample every 200 ms with 1 % noise.
 #meters:
@@ -61,6 +89,9 @@ events:                          # line: from-to
 #  - {{t_s: 3, do: set, path: units.pv1.p_set_kw, value: 250}}
 #  - {{t_s: 3.5, do: fault, bus: 9, r_pu: 0.01, for_s: 0.1}}
 #  - {{t_s: 4, do: unit_trip, unit: inv1}}
+#  - {{t_s: 4.2, do: link_down, link: "inv1->inv2", for_s: 0.5}}
+#  - {{t_s: 4.5, do: set, path: comms.delay_ms, value: 100}}
+#  - {{t_s: 4.8, do: agent_fail, agent: inv3}}
 #  - {{t_s: 5, do: pcc_close, sync: true}}
 """
 
@@ -88,4 +119,9 @@ def write_new(path: Path, like: str | None = None) -> None:
         if like not in known:
             raise ValueError(f"no scenario {like!r} ships; there are {', '.join(sorted(known))}")
         text = re.sub(r"(?m)^name: .*$", f"name: {name}", known[like].read_text(encoding="utf-8"), count=1)
+        for beside in (one for one in library_files() if one.name.startswith(f"{like}-")):  # tables and nets it names
+            target = path.parent / beside.name
+            if target.exists() and target.read_bytes() != beside.read_bytes():
+                raise FileExistsError(f"{target} is there already and is another one: choose another folder")
+            target.write_bytes(beside.read_bytes())
     path.write_text(text, encoding="utf-8")

@@ -1,19 +1,20 @@
 """What is wrong with a unit by its own model, or by the rules of units whose power is given."""
 
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
-from gridloop.scenarios.problems import Path, Problem, in_our_words, missing_key, number_hint, shown, unknown_key
+from gridloop.scenarios.parameter_checks import parameter_problems
+from gridloop.scenarios.problems import Path, Problem, in_our_words
+from gridloop.scenarios.source_checks import source_problems
 from gridloop.scenarios.unit_parts import PROFILE, GivenPower, Unit
 from gridloop.scenarios.unit_types import CONTROLS, model_of
-from gridloop.simulators.models.parameters import ParameterError
 from gridloop.simulators.ports import Model
 
-SYSTEM_FIELDS = ("s_base_mva", "f_nom_hz")  # of every model's Params; the grid's, not the unit's
+SYSTEM_FIELDS = ("s_base_mva", "f_nom_hz", "counts_energy")  # of models' Params; the system's, not the unit's
 FORMING_ONLY = ("z_pu",)  # a source of power has no EMF that could stand behind an impedance
 
 
@@ -34,15 +35,17 @@ def unit_problems(name: str, unit: Any, folder: FilePath) -> list[Problem]:
     except ValueError as error:
         return [Problem((*path, "type"), str(error))]
     given = {key: value for key, value in unit.items() if key not in Unit.model_fields}
+    problems = source_problems((*path, "source"), unit.get("source"), kind)
     if model is None:
-        return _given_power_problems(path, unit, given)
-    problems = [
+        return [*problems, *_given_power_problems(path, unit, given)]
+    problems += [
         Problem((*path, key), f"a unit with control: {control} has no {key}: delete this key")
         for key in unit if belongs_to_another_control(key, kind, control)
     ]  # fmt: skip
-    problems += _source_problems(path, unit, model)
+    problems += _impedance_problems(path, unit, model)
     told = {problem.path[-1] for problem in problems}
-    return [*problems, *_parameter_problems(path, {k: v for k, v in given.items() if k not in told}, model)]
+    rest = {key: value for key, value in given.items() if key not in told}
+    return [*problems, *parameter_problems(path, rest, model.params, known_keys(model), list(Unit.model_fields))]
 
 
 def known_keys(model: Model) -> list[str]:
@@ -73,7 +76,7 @@ def _all_keys(kind: str, control: str) -> frozenset[str]:
     return frozenset(own | Unit.model_fields.keys() - set(FORMING_ONLY))
 
 
-def _source_problems(path: Path, unit: dict[str, Any], model: Model) -> list[Problem]:
+def _impedance_problems(path: Path, unit: dict[str, Any], model: Model) -> list[Problem]:
     """An ideal source that is to limit its current, and a source of power that is to stand behind an impedance."""
     if model.source == "power":
         return [
@@ -90,29 +93,6 @@ def _source_problems(path: Path, unit: dict[str, Any], model: Model) -> list[Pro
         )
         return [Problem((*path, "i_max_percent"), message)]
     return []
-
-
-def _parameter_problems(path: Path, given: dict[str, Any], model: Model) -> list[Problem]:
-    params, known = model.params, known_keys(model)
-    problems = [unknown_key((*path, key), [*known, *Unit.model_fields]) for key in given if key not in known]
-    numbers = {key: value for key, value in given.items() if key in known}
-    for key, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            problems.append(Problem((*path, key), f"must be a number, got {shown(value)}{number_hint(value)}"))
-        elif not abs(value) < 1e300:  # also the integers that no float holds
-            problems.append(Problem((*path, key), f"must be a finite number, got {value!r}"))
-    required = [f.name for f in fields(params) if f.default is MISSING and f.default_factory is MISSING]
-    # every unit is weighed by its rating, whatever its model takes for granted
-    required = [key for key in dict.fromkeys(["s_rated_kva", *required]) if key in known]
-    problems += [missing_key(path, key) for key in required if key not in given]
-    if not problems:
-        try:
-            params(**numbers)
-        except ParameterError as error:
-            problems = [Problem((*path, field), message) for _, field, message in error.violations]
-        except (ValueError, TypeError) as error:  # a user's own checks
-            problems = [Problem(path, str(error))]
-    return problems
 
 
 def _given_power_problems(path: Path, unit: dict[str, Any], given: dict[str, Any]) -> list[Problem]:

@@ -1,35 +1,14 @@
 """Units as a file describes them: what all have in common, and those whose power comes from a profile."""
 
-import re
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, model_validator
 
+from gridloop.scenarios.courses import Course, Reference
 from gridloop.scenarios.parts import Finite, Name, Part
+from gridloop.scenarios.source_parts import Source
 
 PROFILE = "profile"  # the type of units without a model: their power is given
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A column of a profile, `profile.column`."""
-
-    profile: str
-    column: str
-
-
-def _course(value: Any) -> Any:
-    """A number stays, `NAME.KEY` becomes a reference."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if not abs(value) < 1e300:
-            raise ValueError("must be a finite number")
-        return float(value)
-    if isinstance(value, Reference):
-        return value
-    if not isinstance(value, str) or not re.fullmatch(r"[^.\s]+\.[^.\s]+", value):
-        raise ValueError("must be PROFILE.COLUMN or a number")
-    return Reference(*value.split("."))
 
 
 def _impedance(z_pu: tuple[float, float]) -> tuple[float, float]:
@@ -38,9 +17,6 @@ def _impedance(z_pu: tuple[float, float]) -> tuple[float, float]:
     return z_pu
 
 
-Course = Annotated[
-    float | Reference, BeforeValidator(_course), WithJsonSchema({"type": ["string", "number"]}),
-]  # fmt: skip
 Series = Annotated[tuple[Finite, Finite], AfterValidator(_impedance)]
 
 
@@ -57,6 +33,8 @@ class Unit(Part):
     """inverter only: grid-forming with droop, or grid-following"""
     z_pu: Series | None = None
     """resistance and reactance between source and bus, own rating [pu]; absent: ideal source"""
+    source: Source | None = None
+    """inverter only: the battery or the photovoltaic array on its DC side; absent: a source without limits"""
 
     @property
     def parameters(self) -> dict[str, float]:

@@ -1,14 +1,12 @@
 """The device model behind a unit's type: one of ours by its name, or a user's own `module:MODEL`."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
-from importlib import import_module, invalidate_caches
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
+from gridloop.scenarios.own_code import own
 from gridloop.scenarios.problems import did_you_mean
 from gridloop.scenarios.unit_parts import PROFILE
 from gridloop.simulators.ports import Model
@@ -60,17 +58,7 @@ def module_of(kind: str, control: str) -> str:
 
 
 def _own_model(kind: str, folder: Path) -> Model:
-    module_name, _, name = kind.partition(":")
-    with _first_on_the_path(folder, module_name):
-        try:
-            module = import_module(module_name)
-        except Exception as error:  # whatever a user's module raises while it is imported
-            what = f"{type(error).__name__}: {error}"
-            raise ValueError(f"{module_name!r} cannot be imported from {_shown(folder)}: {what}") from error
-    if not hasattr(module, name):
-        known = [key for key, value in vars(module).items() if isinstance(value, Model)]
-        raise ValueError(f"{module_name!r} has no {name!r}" + (did_you_mean(name, known) if known else ""))
-    model = getattr(module, name)
+    model = own(kind, folder, Model)
     if not isinstance(model, Model):
         raise ValueError(f"{kind!r} is of type {type(model).__name__}, not a gridloop.simulators.ports.Model")
     given = {field.name for field in fields(model.params)} if is_dataclass(model.params) else set()
@@ -78,24 +66,3 @@ def _own_model(kind: str, folder: Path) -> Model:
     if missing:
         raise ValueError(f"the parameters of {kind!r} must be a dataclass with {', '.join(missing)}")
     return model
-
-
-def _shown(folder: Path) -> str:
-    return "the current folder" if folder == Path() else str(folder)
-
-
-@contextmanager
-def _first_on_the_path(folder: Path, module_name: str) -> Iterator[None]:
-    """Let modules beside the scenario be found, and found before one of that name from another folder."""
-    place = folder.resolve()
-    stem = place.joinpath(*module_name.split("."))
-    here = [path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()]
-    before = getattr(sys.modules.get(module_name), "__file__", None)
-    if here and before is not None and Path(before).resolve() != here[0].resolve():
-        del sys.modules[module_name]
-    sys.path.insert(0, str(place))
-    invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(place))

@@ -19,9 +19,10 @@ from gridloop.scenarios.compare import (
     worst,
 )
 from gridloop.scenarios.compare_tables import event_rows, metric_row
-from gridloop.scenarios.overlay import Overlays, bends
+from gridloop.scenarios.overlay import Overlays
 from gridloop.scenarios.report_compare import compare_path, write_comparison
 from gridloop.scenarios.result import Metric
+from gridloop.scenarios.thinning import bends
 from memory_runs import INF, NAN, T_S, FromMemory, metric, ring, saved, swing
 
 

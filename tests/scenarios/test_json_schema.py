@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from gridloop.scenarios.json_schema import scenario_schema
 from gridloop.scenarios.reading import library
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.template import TEXT
-from gridloop.simulators.models import following, inverter
+from gridloop.simulators.models import coulomb_battery, following, inverter
 
 SCHEMA = scenario_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -41,10 +42,31 @@ units:
   pv1: {type: inverter, control: following, bus: b, s_rated_kva: 1000, time_constant_ms: 5}
   home: {type: profile, bus: 5, p_load: day.p, q_load: 3}
   mine: {type: "my.module:MODEL", bus: 7, anything: 3}
+  batt1: {type: inverter, bus: 4, s_rated_kva: 100, source: {type: battery, e_rated_kwh: 50, cell_ocv_v: [3, 4]}}
+  batt2: {type: inverter, bus: 5, s_rated_kva: 100, source: {type: battery, model: coulomb, soc_init_percent: 50}}
+  sun1: {type: inverter, control: following, bus: 6, source: {type: pv, modules: 10, ghi: sky.ghi, t_air: 20}}
+  own: {type: inverter, bus: 8, s_rated_kva: 100, source: null}
+profiles: {sky: {typical_year: sand_point}, day: {file: day.csv, columns: {p: "P[kW]"}}}
+control:
+  frequency: {law: "laws:mine", c2_per_s: 1}
+  voltage: {law: Vprime, beta_per_s: 1}
+  members: [inv1, batt1, 7]
+  pins: {inv1: 0.5}
+comms:
+  graph: [[inv1, batt1], [batt1, 7]]
+  delay_ms: 5
+  burst: {good_to_bad_percent: 1, bad_to_good_percent: 10}
+  links: {"inv1->batt1": {jitter: {kind: trace, trace: [1, 2]}, fifo: true}}
+  signals: {"inv1->sun1": {attr: "f[Hz]", to_attr: "f_meas[Hz]", loss_percent: 1}}
+study: {set: {comms.delay_ms: "0.1:10:5:log", seed: [1, 2]}, cases: {a: {comms.graph: ring}}, repeats: 2}
+prices: {fuel_eur_per_l: 1}
 events:
   - {t_s: 1, do: load_step, bus: 5, p_kw: 300}
   - {t_s: 2, do: fault, bus: 5, r_pu: 0.1}
   - {t_s: 3, do: pcc_close}
+  - {t_s: 4, do: link_down, link: "inv1->batt1", for_s: 1}
+  - {t_s: 5, do: agent_kick, agent: inv1, omega_rad_per_s: 0.1}
+  - {t_s: 6, do: set, path: comms.links.inv1->batt1.delay_ms, value: 3}
 """)
 
 
@@ -90,6 +112,41 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"pcc": {"bus": 4, "r_pu": -1, "x_pu": 0}}, "pcc"),
     ({"clock": 5}, "clock"),
     ({"load_shedding": [{"below_hz": 49, "share_percent": 120}]}, "load_shedding.0.share_percent"),
+    ({"mode": "static"}, "mode"),
+    ({"units": {"a": {"type": "inverter", "bus": 1, "source": {"type": "batery"}}}}, "units.a.source.type"),
+    (
+        {"units": {"a": {"type": "inverter", "bus": 1, "source": {"type": "battery", "e_rated_mwh": 1}}}},
+        "units.a.source",
+    ),
+    (
+        {
+            "units": {
+                "a": {
+                    "type": "inverter",
+                    "bus": 1,
+                    "source": {"type": "battery", "model": "coulomb", "cell_ocv_v": [3, 4]},
+                }
+            }
+        },
+        "units.a.source",
+    ),
+    (
+        {"units": {"a": {"type": "inverter", "bus": 1, "source": {"type": "pv", "modules": 0}}}},
+        "units.a.source.modules",
+    ),
+    ({"units": {"a": {"type": "diesel", "bus": 1, "source": {"type": "pv"}}}}, "units.a"),
+    ({"defaults": {"inverter": {"source": {"type": "pv", "module_count": 3}}}}, "defaults.inverter.source"),
+    ({"control": {"members": []}}, "control"),
+    ({"control": {"members": ["a"], "frequency": {"law": "Q"}}}, "control"),
+    ({"control": {"members": ["a"], "perid_ms": 5}}, "control"),
+    ({"comms": {"delay_s": 1}}, "comms"),
+    ({"comms": {"graph": "rng"}}, "comms"),
+    ({"comms": {"jitter": {"percent": 5}}}, "comms"),
+    ({"comms": {"links": {"a->b": {"loss_percent": 101}}}}, "comms"),
+    ({"comms": {"signals": {"a->b": {"attr": "f[Hz]"}}}}, "comms"),
+    ({"study": {"set": {"seed": "1:2"}}}, "study"),
+    ({"prices": {"fuel": 2}}, "prices"),
+    ({"events": [{"t_s": 1, "do": "link_down", "link": "a->b", "for_s": 0}]}, "events.0"),
     ({"extends": "base.yaml", "stpe_ms": 2}, ""),
 ]
 
@@ -114,7 +171,11 @@ def test_file_that_extends_another_may_leave_out_and_delete_anything() -> None:
 
 def test_every_key_is_described() -> None:
     parts = SCHEMA["$defs"]
-    for name in ("Scenario", "Grid", "LoadLaw", "Pcc", "Sync", "Shedding", "Profile", "Meter", "Record", "Base"):
+    for name in (
+        "Scenario", "Grid", "LoadLaw", "Pcc", "Sync", "Shedding", "Profile", "Meter", "Record", "Base", "Control",
+        "FrequencyControl", "VoltageControl", "ChargeBalancing", "Comms", "LinkKeys", "SignalLink", "LinkJitter",
+        "LinkBurst", "Study", "PriceList", "SourcePv", "SourceBatteryCircuit", "SourceBatteryCoulomb",
+    ):  # fmt: skip
         for key, value in parts[name]["properties"].items():
             assert value.get("description"), f"{name}.{key}"
     assert {"extends", *(field.alias or key for key, field in Scenario.model_fields.items())} == set(
@@ -133,3 +194,13 @@ def test_parameters_of_units_come_from_their_models() -> None:
     assert "default" not in forming["p_max_kw"]  # infinite
     assert "z_pu" in forming and "z_pu" not in other
     assert not {"s_base_mva", "f_nom_hz"} & (forming.keys() | other.keys())
+
+
+def test_keys_of_a_battery_come_from_its_model() -> None:
+    circuit, coulomb = (SCHEMA["$defs"][f"SourceBattery{kind}"]["properties"] for kind in ("Circuit", "Coulomb"))
+    assert coulomb.keys() == {"type", "model", *(field.name for field in fields(coulomb_battery.Params))}
+    assert circuit["cell_ocv_v"]["type"] == "array"
+    assert circuit["c_rate_per_h"] == {
+        "type": "number", "default": 1.0, "description": "current limit in both directions, in multiples of the "
+        "capacity [1/h]",
+    }  # fmt: skip

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gridloop.scenarios.display import number, quantity, scale
-from gridloop.scenarios.plots import encoded, extremes, thinned, time_plots, unit_colours
-from gridloop.scenarios.report import write_report
+from gridloop.scenarios.plots import encoded, extremes, time_plots, unit_colours
+from gridloop.scenarios.report import LEAST_POINTS, write_report
+from gridloop.scenarios.thinning import thinned
 from memory_runs import INF, NAN, T_S, FromMemory, metric, ring
 
 
@@ -200,15 +201,29 @@ def test_short_series_are_not_thinned():
 
 def test_a_long_run_stays_small(tmp_path):
     long = ring(t_s=np.arange(200_000) * 0.005)
-    assert write_report(long, tmp_path / "report.html").stat().st_size < 500 * 1024
+    assert write_report(long, tmp_path / "report.html").stat().st_size < 300 * 1024
+
+
+def test_a_page_of_many_restless_curves_gets_fewer_samples_of_each(tmp_path):
+    result, noise = ring(), np.random.default_rng(1)
+    for key in result.record["series"]:
+        result.record["series"][key] = 1 + 0.1 * noise.standard_normal(len(T_S))
+    path = write_report(result, tmp_path / "report.html")
+    assert 200 * 1024 < path.stat().st_size < 300 * 1024
+    plots = data_of(path.read_text(encoding="utf-8"))["plots"]
+    assert all(LEAST_POINTS <= len(plot["t"]) < len(T_S) for plot in plots)
 
 
 def test_embedded_values_come_back_to_their_resolution(page):
+    # half of it by rounding, half by leaving out what lies on straight lines
     result = ring()
     plot = data_of(page(result))["plots"][0]
     values = decoded(plot["curves"][1]["d"], plot["resolution"])
-    np.testing.assert_allclose(values, result.series("inv2", "f[Hz]")[1], rtol=0, atol=0.5e-6 + 1e-12)
-    np.testing.assert_allclose(decoded(plot["t"], 1e-6), T_S, rtol=0, atol=1e-9)
+    t_s = decoded(plot["t"], 1e-6)
+    assert np.isin(np.round(t_s, 6), np.round(T_S, 6)).all()
+    again = np.interp(T_S, t_s, values)
+    np.testing.assert_allclose(again, result.series("inv2", "f[Hz]")[1], rtol=0, atol=1e-6 + 1e-12)
+    assert len(t_s) < len(T_S)  # nothing moves before 1 s
 
 
 def test_gaps_survive_the_encoding():
@@ -237,7 +252,7 @@ def with_new_kinds():
         series["pcc", attribute] = values
         series["wind1", attribute] = values
     series["pcc", "connected[1]"] = np.ones(1200)
-    series["m1", "P_gen_meas[MW]"] = T_S[::20], np.linspace(0.1, 0.2, 60)
+    series["m1", "P_gen_meas[MW]"] = T_S[::20], 0.1 + 1e-5 * np.arange(60) ** 2
     series["m1", "Vm_meas[pu]"] = T_S[::20], np.ones(60)
     kinds |= {"pcc": "pcc", "wind1": "unit", "m1": "meter"}
     happened = ("fault", "fault_cleared", "pcc_open", "pcc_close", "load_shed", "de_energised", "unit_trip")
@@ -260,7 +275,7 @@ def test_grid_connection_powers_without_frequency_and_meters_have_their_curves(p
 def test_meters_of_different_periods_share_the_finest_axis():
     result = with_new_kinds()
     result.record["kinds"]["m0"] = "meter"
-    result.record["series"]["m0", "P_gen_meas[MW]"] = T_S[::100], np.arange(12.0)
+    result.record["series"]["m0", "P_gen_meas[MW]"] = T_S[::100], 0.1 + 1e-4 * np.arange(12.0) ** 2
     measured = plots_of(result)["Meters, P_gen"]
     assert len(measured.t_s) == 60
     assert {curve.label for curve in measured.curves} == {"m0", "m1"}

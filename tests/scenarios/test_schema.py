@@ -108,7 +108,7 @@ def test_what_is_absent_has_its_default() -> None:
     assert (scenario.step_ms, scenario.seed, scenario.mode, scenario.start) == (5, 0, "rms", "power_flow")
     assert (scenario.title, scenario.events, scenario.grid.base, scenario.grid.f_nom_hz) == ("", (), None, None)
     assert scenario.record.every_ms is None
-    assert scenario.record.signals == ("units", "buses", "branches", "loads")
+    assert scenario.record.signals == ("units", "buses", "branches", "loads", "links")
     loads = scenario.grid.loads
     assert (loads.zip_p, loads.zip_q, loads.k_pf, loads.k_qf, loads.v0_pu) == (None, None, 0, 0, None)
     assert scenario.units["inv1"].z_pu is None
@@ -198,9 +198,9 @@ def test_mistake_in_the_defaults_is_told_once_and_where_it_stands() -> None:
 # --- what is wrong: the whole message ---
 
 KEYS_OF_A_UNIT = (
-    "bus, control, droop_p_percent, droop_q_percent, e_max_pu, e_min_pu, filter_hz, i_max_percent, limiter_gain, "
-    "limiter_rate_per_s, p_max_kw, p_min_kw, p_set_kw, q_set_kvar, s_rated_kva, type, v_correction_limit_pu, "
-    "v_set_pu, z_pu"
+    "bus, control, droop_p_percent, droop_q_percent, e_max_pu, e_min_pu, efficiency_percent, filter_hz, "
+    "i_max_percent, limiter_gain, limiter_rate_per_s, p_max_kw, p_min_kw, p_set_kw, q_set_kvar, s_rated_kva, "
+    "source, type, v_correction_limit_pu, v_set_pu, z_pu"
 )
 WRONG = {
     "unknown key": (
@@ -213,8 +213,8 @@ case.yaml:3:1: step_mss: unknown key; did you mean step_ms?
     "unknown key that resembles none": (
         "until_s: 2", "until_s: 2\nxyz: 3",
         """\
-case.yaml:5:1: xyz: unknown key; known: clock, defaults, events, extends, grid, load_shedding, meters, mode, \
-name, pcc, profiles, record, schema, seed, start, step_ms, title, units, until_s
+case.yaml:5:1: xyz: unknown key; known: clock, comms, control, defaults, events, extends, grid, load_shedding, \
+meters, mode, name, pcc, prices, profiles, record, schema, seed, start, step_ms, study, title, units, until_s
      5 | xyz: 3
        | ^""",
     ),
@@ -383,7 +383,7 @@ case.yaml:5:10: record.every_ms: must be a multiple of step_ms = 5, got 7
     "unknown signal": (
         "until_s: 2", "until_s: 2\nrecord: {signals: [units, bus]}",
         """\
-case.yaml:5:27: record.signals.1: must be 'units', 'buses', 'branches' or 'loads', got 'bus'
+case.yaml:5:27: record.signals.1: must be 'units', 'buses', 'branches', 'loads' or 'links', got 'bus'
      5 | record: {signals: [units, bus]}
        |                           ^""",
     ),
@@ -733,7 +733,10 @@ def test_overrides_add_up() -> None:
 @pytest.mark.parametrize(
     ("path", "missing"),
     [
-        ("control.period_ms", "control; known: defaults, events, grid, name, record, schema, units, until_s"),
+        (
+            "control.period_ms",
+            "control; known: comms, defaults, events, grid, name, prices, record, schema, study, units, until_s",
+        ),
         ("recrod.every_ms", "recrod; did you mean record?"),
         ("units.inv7.filter_hz", "units.inv7; did you mean inv2?"),
         ("units.battery*.filter_hz", "units.battery*; known: inv1, inv2"),

@@ -34,9 +34,9 @@ def test_everything_that_is_switched_off_is_right_too(folder: Path) -> None:
     scenario = load("all.yaml")
     everything = set(Scenario.model_fields) - {"seed", "mode", "record"}
     assert everything <= scenario.model_fields_set
-    assert {"pv1", "village", "mine"} < set(scenario.units)
+    assert {"pv1", "sun1", "batt1", "village", "mine"} < set(scenario.units)
     assert {event.do for event in scenario.events} == {
-        "load_step", "line_open", "set", "fault", "unit_trip", "pcc_close",
+        "load_step", "line_open", "set", "fault", "unit_trip", "pcc_close", "link_down", "agent_fail",
     }  # fmt: skip
     assert len(plan(scenario).groups) == 3
 

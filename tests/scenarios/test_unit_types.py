@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gridloop.scenarios import load
-from gridloop.scenarios.unit_parts import Reference
+from gridloop.scenarios.courses import Reference
 from gridloop.scenarios.unit_types import known_types, model_of
 from gridloop.simulators.models import following, inverter
 

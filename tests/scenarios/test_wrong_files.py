@@ -411,7 +411,8 @@ wrong.yaml:16:25: events.2.path: there is no unit 'inv9'; did you mean inv3?
     "set of something else": (
         [another_event("{t_s: 1.6, do: set, path: step_ms, value: 3}")],
         """\
-wrong.yaml:16:25: events.2.path: must be units.UNIT.KEY, such as units.inv1.p_set_kw or units.*.v_set_pu
+wrong.yaml:16:25: events.2.path: must be units.UNIT.KEY or comms.KEY, such as units.inv1.p_set_kw, \
+units.*.v_set_pu or comms.delay_ms
     16 |   - {t_s: 1.6, do: set, path: step_ms, value: 3}
        |                         ^""",
     ),
