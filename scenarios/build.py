@@ -16,10 +16,14 @@ import mosaik
 import numpy as np
 from mosaik.starters import PythonStarter
 
+from gridloop.scenarios.groups import Group
 from gridloop.scenarios.links import Form, link
 from gridloop.scenarios.remote import Remotes
 from gridloop.scenarios.schema import Scenario
-from gridloop.scenarios.start import Group, Plan
+from gridloop.scenarios.start import Plan
+from gridloop.scenarios.steady_build import build_steady
+from gridloop.scenarios.wire_control import Ends, add_control
+from gridloop.scenarios.wire_sources import Inverters, add_sources
 from gridloop.simulators import profiles
 from gridloop.simulators.device import E_USED, EVENTS, RECORD, DeviceSimulator, Sink, group_name
 from gridloop.simulators.grid import GridSimulator
@@ -29,6 +33,7 @@ from gridloop.simulators.packed import pack
 from gridloop.simulators.profiles import ProfileSimulator
 from gridloop.simulators.records import GridTaker, UnitsTaker
 from gridloop.simulators.tap import Taker, Tap
+from gridloop.simulators.terminals import TRIP
 from gridloop.simulators.wire import to_array, to_lists
 
 GRID_SHOWS = ("P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]")  # of every unit
@@ -109,12 +114,49 @@ def build(
     sinks, remotes = sinks or {}, remotes or Remotes({}, {})
     starter = _Starter(world, remotes)
     scenario = plan.scenario
+    if scenario.mode == "steady":
+        steady = build_steady(plan, world, starter.here, sinks, log)
+        parts = _Parts(steady.grid, dict(steady.entities), dict(steady.groups), dict(steady.terminals), {})
+    else:
+        parts = _build_rms(plan, world, starter, sinks, log)
+    entities = parts.entities
+    if scenario.meters:
+        meters = starter.here("Meter", MeterSimulator(sinks.get("Meter")), attrs=meter_attributes(scenario))
+        entities |= _add_meters(plan, world, meters, parts.shown_by)
+    takers = _takers(plan, remotes, sinks, log or (lambda *_: None))
+    if takers:
+        tap = starter.here(
+            "Tap", Tap(takers), step_ms=scenario.step_ms, extra_ticks_s=plan.event_times_s
+        ).Tap()  # fmt: skip
+        for name in takers:  # of several groups of profiles the first tells of all
+            world.connect(parts.grid if name == "Grid" else parts.groups[name], tap, RECORD)
+    until = round(scenario.until_s / TIME_RESOLUTION) + 1
+    return Built(plan, world, entities, parts.groups, parts.terminals, starter.local, until)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The entities of a world on their way to `Built`; `taps` are units as the grid sees them."""
+
+    grid: Any
+    entities: dict[str, Any]
+    groups: dict[str, Any]
+    terminals: dict[str, Any]
+    taps: dict[str, Any]
+
+    def shown_by(self, name: str, attr: str) -> Any:
+        """The entity that shows an attribute: of a unit the grid tells what the network gave it, the unit the rest."""
+        return (self.taps.get(name) if attr in GRID_SHOWS else None) or self.entities[name]
+
+
+def _build_rms(
+    plan: Plan, world: mosaik.World, starter: _Starter, sinks: Mapping[str, Sink], log: Log | None
+) -> _Parts:
+    """The grid, every unit coupled with it, what stands behind the units, and what controls them."""
+    remotes = starter.remotes
     grid = _start_grid(plan, starter, sinks.get("Grid"), log)
     whole = grid.Grid()
-    entities: dict[str, Any] = {"grid": whole} | {child.eid: child for child in whole.children}
-    groups: dict[str, Any] = {}
-    terminals: dict[str, Any] = {}
-    taps: dict[str, Any] = {}  # units as the grid sees them
+    parts = _Parts(whole, {"grid": whole} | {child.eid: child for child in whole.children}, {}, {}, {})
     given: Any = None  # the simulator of all given powers
     for group in plan.groups:
         if group.model is not None:
@@ -128,22 +170,15 @@ def build(
             i_max=[float(i) if np.isfinite(i) else None for i in group.i_max_pu], weight=group.weight.tolist(),
         )  # fmt: skip
         couple(world, plan, group, (units, terminal), starter.forms(group.name, "Grid"))
-        key = group.name if group.name not in groups else f"{group.name}-{len(groups)}"
-        groups[key], terminals[key] = units, terminal
-        entities |= {child.eid: child for child in units.children}
-        taps |= {child.eid: child for child in terminal.children}
-    if scenario.meters:
-        meters = starter.here("Meter", MeterSimulator(sinks.get("Meter")), attrs=meter_attributes(scenario))
-        entities |= _add_meters(plan, world, meters, entities, taps)
-    takers = _takers(plan, remotes, sinks, log or (lambda *_: None))
-    if takers:
-        tap = starter.here(
-            "Tap", Tap(takers), step_ms=scenario.step_ms, extra_ticks_s=plan.event_times_s
-        ).Tap()  # fmt: skip
-        for name in takers:  # of several groups of profiles the first tells of all
-            world.connect(whole if name == "Grid" else groups[name], tap, RECORD)
-    until = round(scenario.until_s / TIME_RESOLUTION) + 1
-    return Built(plan, world, entities, groups, terminals, starter.local, until)
+        key = group.name if group.name not in parts.groups else f"{group.name}-{len(parts.groups)}"
+        parts.groups[key], parts.terminals[key] = units, terminal
+        parts.entities.update({child.eid: child for child in units.children})
+        parts.taps.update({child.eid: child for child in terminal.children})
+    inverters = Inverters(parts.groups, parts.entities, [name for name in parts.groups if name in remotes])
+    parts.entities.update(add_sources(plan, world, starter.here, inverters, sinks))
+    ends = Ends(parts.groups, parts.terminals, parts.entities, parts.shown_by, starter.forms)
+    parts.entities.update(add_control(plan, world, starter.here, ends, sinks, log))
+    return parts
 
 
 def _start_grid(plan: Plan, starter: _Starter, sink: Sink | None, log: Log | None) -> Any:
@@ -223,9 +258,11 @@ def couple(
             "S[pu]": group.s_start_pu, "V[pu]": group.emf_start_pu, E_USED: group.s_start_pu, EVENTS: 0,
         }  # fmt: skip
     else:
-        forward = ["EMF[pu]"]
+        forward: list[str | tuple[str, str]] = ["EMF[pu]"]
         if _grid_needs_frequency(plan) and any(port.attr == "f[Hz]" for port in model.outputs):
             forward.append("f[Hz]")
+        if any(port.attr == "reverse_trip[1]" for port in model.outputs):
+            forward.append(("reverse_trip[1]", TRIP))
         link(world, units, terminal, *forward, form=there)
         answers = {"S[pu]": group.s_start_pu, E_USED: group.emf_start_pu, EVENTS: 0}
         if any(port.attr == "V[pu]" for port in model.inputs):
@@ -252,9 +289,7 @@ def meter_attributes(scenario: Scenario) -> list[str]:
     return list(dict.fromkeys(attr for meter in scenario.meters.values() for attr in meter.attr))
 
 
-def _add_meters(
-    plan: Plan, world: mosaik.World, simulator: Any, entities: Mapping[str, Any], taps: Mapping[str, Any]
-) -> dict[str, Any]:
+def _add_meters(plan: Plan, world: mosaik.World, simulator: Any, shown_by: Callable[[str, str], Any]) -> dict[str, Any]:
     """Create the meters and tap what they measure; the meters by name."""
     scenario, meters = plan.scenario, dict[str, Any]()
     for name, meter in scenario.meters.items():
@@ -263,7 +298,5 @@ def _add_meters(
             noise=meter.noise, seed=scenario.seed,
         )  # fmt: skip
         for attr in meter.attr:
-            # of a unit the grid shows what the network gave it, its own simulator the rest
-            shown_by = taps.get(meter.of) if attr in GRID_SHOWS else None
-            world.connect(shown_by or entities[meter.of], meters[name], (attr, attr))
+            world.connect(shown_by(meter.of, attr), meters[name], (attr, attr))
     return meters

@@ -96,7 +96,10 @@ def show_plan(console: Console, plan: "Plan") -> None:
     counts += [(len(network.bus_names), "bus"), (len(network.branch_names), "branch")]
     counts += [(len(plan.case.load_names), "load"), (len(plan.events), "event")]
     line(console, "", " · ".join(plural(count, word) for count, word in counts))
-    line(console, "coupling", f"step {scenario.step_ms:g} ms, h·lambda {plan.h_lambda:.2f} (accurate below 0.5)")
+    if scenario.mode == "steady":
+        line(console, "mode", f"steady: the settled state every {scenario.step_ms / 1e3:g} s")
+    else:
+        line(console, "coupling", f"step {scenario.step_ms:g} ms, h·lambda {plan.h_lambda:.2f} (accurate below 0.5)")
     late = sum(event.t_s > scenario.until_s for event in plan.events)
     if late:
         console.print(

@@ -10,16 +10,25 @@ from typing import Any
 import numpy as np
 
 from gridloop.scenarios.build import TIME_RESOLUTION
+from gridloop.scenarios.decoders import (
+    agent_columns,
+    column_decoder,
+    group_decoder,
+    link_columns,
+    meter_decoder,
+    pv_decoder,
+    unit_decoder,
+)
+from gridloop.scenarios.facts import control_facts, drawing, kinds
 from gridloop.scenarios.measure import measure
 from gridloop.scenarios.provenance import provenance
 from gridloop.scenarios.result import Event, Metric, Result, Window, open_run
+from gridloop.scenarios.sources import PV
 from gridloop.scenarios.start import Plan
+from gridloop.scenarios.wire_control import COMMS, SECONDARY
 from gridloop.simulators import profiles
-from gridloop.simulators.device import Sink, show
-from gridloop.simulators.events import PCC
+from gridloop.simulators.device import Sink
 from gridloop.simulators.grid_series import grid_columns
-from gridloop.simulators.meter import measured
-from gridloop.simulators.ports import Port
 from gridloop.simulators.recorder import Columns, Sampling, Stream
 
 SCHEMA = 1
@@ -37,6 +46,7 @@ class Recording:
     def __init__(self, plan: Plan, path: Path, watch: Callable[[float, Any], None]) -> None:
         self._plan, self._path, self._watch = plan, path, watch
         self._events: list[Event] = []
+        self._link_statistics: dict[str, dict[str, float]] = {}
         self._provenance = provenance()
         self._began = time.monotonic()
         (path / "series").mkdir(exist_ok=True)
@@ -47,10 +57,19 @@ class Recording:
         given = tuple(unit for group in plan.groups if group.model is None for unit in group.ids)
         for group in plan.groups:
             if group.model is not None:
-                decode = unit_decoder(group.model.outputs, group.model.records, group.ids, s_base_mva)
+                decode = group_decoder(plan, group)
             else:
                 decode = unit_decoder(profiles.OUTPUTS, profiles.RECORDS, given, s_base_mva)
             self._streams[group.name] = self._stream(group.name, decode)
+        for packs in plan.packs:
+            decode = unit_decoder(packs.model.outputs, packs.model.records, packs.ids, s_base_mva)
+            self._streams[packs.name] = self._stream(packs.name, decode)
+        if plan.arrays:
+            self._streams[PV] = self._stream(PV, pv_decoder(plan))
+        if plan.control is not None:
+            self._streams[SECONDARY] = self._stream(SECONDARY, column_decoder(agent_columns(plan)))
+        if plan.links and "links" in signals:
+            self._streams[COMMS] = self._stream(COMMS, column_decoder(link_columns(plan)))
         if plan.scenario.meters:
             self._streams["Meter"] = self._stream("Meter", meter_decoder(plan), every=1)
 
@@ -81,11 +100,19 @@ class Recording:
         self._began = time.monotonic()
         self._write("running", "", {}, [], {})
 
-    def finish(self, status: str, message: str, wall_simulators_s: float) -> Result:
+    def finish(
+        self, status: str, message: str, wall_simulators_s: float,
+        link_statistics: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> Result:  # fmt: skip
         """Close the series, compute the metrics, write run.json.
 
-        `wall_simulators_s` is the wall time spent inside simulators, recording included.
+        Args:
+            status: how the run ended.
+            message: why it failed.
+            wall_simulators_s: wall time spent inside simulators, recording included.
+            link_statistics: of every communication link.
         """
+        self._link_statistics = {name: dict(counts) for name, counts in (link_statistics or {}).items()}
         models_s = max(wall_simulators_s - self.wall_io_s, 0.0)
         for stream in self._streams.values():
             stream.close()
@@ -98,17 +125,19 @@ class Recording:
         return open_run(self._path)
 
     def _numerics(self, wall: Mapping[str, float], result: Result) -> dict[str, Metric]:
-        last_s = float(result.series("grid", "P_gen[MW]")[0][-1]) if result.entities else 0.0
+        last_s = float(result.series("grid", "P_gen[MW]")[0][-1]) if "grid" in result.entities else 0.0
         whole = max(wall["total_s"], 1e-9)
         shares = {
             f"wall_share_{part}": Metric(wall[f"{part}_s"] / whole, "1", f"share of the wall time in {text}")
             for part, text in (("models", "the models"), ("mosaik", "mosaik"), ("io", "writing series"))
         }
+        coupling = {}
+        if self._plan.scenario.mode == "rms":
+            text = "macro step times stiffness of the coupling; accurate below 0.5"
+            coupling = {"h_lambda": Metric(self._plan.h_lambda, "1", text)}
         return {
             "step": Metric(self._plan.scenario.step_ms, "ms", "macro step"),
-            "h_lambda": Metric(
-                self._plan.h_lambda, "1", "macro step times stiffness of the coupling; accurate below 0.5"
-            ),
+            **coupling,
             "wall_per_simulated_s": Metric(
                 whole / last_s if last_s else np.nan, "1", "wall time per simulated time"
             ),
@@ -130,6 +159,8 @@ class Recording:
             "s_base_mva": network.s_base_mva,
             "network": drawing(self._plan),
             "entities": kinds(self._plan),
+            "control": control_facts(self._plan),
+            "link_statistics": self._link_statistics,
             "events": [vars(event) for event in sorted(self._events, key=_order)],
             "metrics": {key: metric.to_json() for key, metric in whole.items()},
             "windows": [window.to_json() for window in windows],
@@ -156,83 +187,6 @@ def add_metrics(result: Result, metrics: Mapping[str, Metric]) -> Result:
     more = {key: metric.to_json() for key, metric in metrics.items()}
     write_record(result.path, {**result.record, "metrics": {**result.record["metrics"], **more}})
     return open_run(result.path)
-
-
-def meter_decoder(plan: Plan) -> Callable[[list[Any]], Columns]:
-    """A function that turns the meters' samples into columns `meter.attribute`."""
-    names = [f"{name}.{measured(attr)}" for name, meter in plan.scenario.meters.items() for attr in meter.attr]
-
-    def decode(rows: list[Any]) -> Columns:
-        return dict(zip(names, np.stack(rows, axis=1), strict=True))
-
-    return decode
-
-
-def unit_decoder(
-    outputs: tuple[Port, ...], records: tuple[str, ...], ids: tuple[str, ...], s_base_mva: float
-) -> Callable[[list[Any]], Columns]:
-    """A function that turns recorded outputs of a group into columns `unit.attribute`."""
-    ports = {port.attr: port for port in outputs}
-
-    def decode(rows: list[Any]) -> Columns:
-        stacked = type(rows[0])(*(np.stack(field) for field in zip(*rows, strict=True)))
-        columns: Columns = {}
-        for attribute in records:
-            values = show(ports[attribute], stacked, s_base_mva)
-            columns |= {f"{unit}.{attribute}": values[:, place] for place, unit in enumerate(ids)}
-        return columns
-
-    return decode
-
-
-def drawing(plan: Plan) -> dict[str, Any]:
-    """The network as a drawing needs it: who is connected to what, and where it stands."""
-    network = plan.case.network
-    named = list(zip(network.bus_names, network.bus_row.tolist(), strict=True))
-    first_name = {row: name for name, row in reversed(named)}
-    kw = 1e3 * network.s_base_mva
-    return {
-        "buses": [
-            {"id": name, "x": _number(place[0]), "y": _number(place[1]), "v_kv": float(network.v_base_kv[row])}
-            for name, row, place in zip(network.bus_names, network.bus_row, plan.position, strict=True)
-        ],
-        "branches": [
-            {"id": name, "from": first_name.get(f, ""), "to": first_name.get(t, ""), "kind": kind, "closed": closed}
-            for name, f, t, kind, closed in zip(
-                network.branch_names, network.from_bus.tolist(), network.to_bus.tolist(), plan.branch_kinds,
-                network.closed.tolist(), strict=True,
-            )
-        ],
-        "units": [
-            {"id": unit, "type": group.name.lower(), "source": group.source, "bus": bus, "s_rated_kva": _number(rated),
-             "q_set_kvar": float(q)}
-            for group in plan.groups
-            for unit, bus, rated, q in zip(
-                group.ids, group.bus, group.rated_kva,
-                np.broadcast_to(getattr(group.params, "q_set_kvar", 0.0), len(group.ids)), strict=True,
-            )
-        ],
-        "pcc": [] if plan.case.pcc is None else [{"id": PCC, "type": PCC, "bus": plan.case.pcc.bus}],
-        "loads": [
-            {"id": name, "bus": first_name[row], "p_kw": float(p * kw)}
-            for name, row, p in zip(
-                plan.case.load_names, plan.case.loads.bus.tolist(), plan.case.loads.p0_pu, strict=True
-            )
-        ],
-    }  # fmt: skip
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def kinds(plan: Plan) -> dict[str, str]:
-    """What every entity is."""
-    network = plan.case.network
-    named = [(network.bus_names, "bus"), (network.branch_names, "branch"), (plan.case.load_names, "load")]
-    named += [(group.ids, "unit") for group in plan.groups]
-    named += [(tuple(plan.scenario.meters), "meter"), (() if plan.case.pcc is None else (PCC,), "pcc")]
-    return {"grid": "grid"} | {name: kind for names, kind in named for name in names}
 
 
 def new_folder(wanted: Path | str | None, name: str) -> Path:

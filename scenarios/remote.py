@@ -50,7 +50,9 @@ class Program:
 
 
 def programs(plan: Plan) -> dict[str, Program]:
-    """The simulators of a plan that can be in other processes, by name."""
+    """The simulators of a plan that can be in other processes, by name; none of a run of settled states."""
+    if plan.scenario.mode == "steady":
+        return {}
     found = {"Grid": Program("grid")}
     for group in plan.groups:
         unit = plan.scenario.units[group.ids[0]]

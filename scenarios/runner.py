@@ -19,6 +19,7 @@ from gridloop.scenarios.remote import Remotes, places, programs
 from gridloop.scenarios.result import Metric, Result
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.start import LONGEST_H_LAMBDA, Plan, plan
+from gridloop.scenarios.wire_control import COMMS
 from gridloop.simulators.failure import SimulatorFailure
 
 log = logging.getLogger(__name__)
@@ -139,12 +140,18 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
         recording.log(*entry)
     if failure is None:
         status, message = ("interrupted", "stopped by the user") if interrupted else ("done", "")
-        result = recording.finish(status, message, stopwatch.wall_s)
+        result = recording.finish(status, message, stopwatch.wall_s, _statistics(built))
         if check_order and not interrupted:
             result = add_metrics(result, _order_change(what.scenario, result, extend))
         return result
-    result = recording.finish("failed", str(failure), stopwatch.wall_s)
+    result = recording.finish("failed", str(failure), stopwatch.wall_s, _statistics(built))
     raise RunFailed(str(failure), result) from failure
+
+
+def _statistics(built: Built | None) -> dict[str, dict[str, float]]:
+    """What became of the messages on every link."""
+    comms = None if built is None else built.simulators.get(COMMS)
+    return {} if comms is None else comms.statistics()
 
 
 def _order_change(scenario: Scenario, result: Result, extend: Callable[[Built], None] | None) -> dict[str, Metric]:
