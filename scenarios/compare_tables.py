@@ -15,7 +15,7 @@ from gridloop.scenarios.result import Event, Kind, Metric, Result
 
 NONE = '<span class="soft">&ndash;</span>'
 SAME = 1e-12  # of the larger value or of 1; what is closer is the same but for rounding
-ORDER: tuple[Kind, ...] = ("unit", "pcc", "bus", "branch", "load", "meter", "grid")
+ORDER: tuple[Kind, ...] = ("unit", "pcc", "bus", "branch", "load", "meter", "link", "controller", "grid")
 MOST_TEXT = 400  # characters of a value
 
 

@@ -1,8 +1,7 @@
 """The figures of a run, from its recorded series.
 
-Definitions: every integral takes the trapezoidal rule between recorded rows, except across an event, where the
-value before it holds up to the event, because the row at an event's time is the state just after it.
-Sharing errors follow e_P(t) = max_i |(P_i - P*_i)/S_i - sum(P - P*)/sum(S)| over units that no limit holds.
+Sharing errors follow e_P(t) = max_i |(P_i - P*_i)/S_i - sum(P - P*)/sum(S)| over units that no limit holds, the sums
+over the unit's island.
 """
 
 from collections.abc import Mapping
@@ -14,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridloop.scenarios.result import Metric
-
-Real = NDArray[np.floating[Any]]
+from gridloop.scenarios.spans import HOUR_S, Real, Span
 
 SETTLED_HZ = 0.020
+ROCOF_S = (0.1, 0.5)  # windows of the rate of change
 SHARED = 0.01
-HOUR_S = 3600.0
+NOT_ROWS = ("s_rated_mva", "q_set_mvar", "event_s", "f_nom_hz", "s_base_mva", "step_s")  # fields of Series
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Series:
     q_gen_mvar: Real
     p_set_mw: Real  # nan for units that have none
     limited: Real
+    island: Real  # number of the island that a unit stands in
     s_rated_mva: Real  # (u,)
     q_set_mvar: Real  # (u,)
     v_pu: Real  # nan where a bus has no supply
@@ -44,7 +44,8 @@ class Series:
     iterations: Real
     f_nom_hz: float
     s_base_mva: float
-    event_s: Real  # times of events
+    step_s: float  # macro step
+    event_s: Real  # times of events, up to which the row before holds
 
     def rows(self, start_s: float, end_s: float | None) -> "Series":
         """The rows from `start_s` up to, without, `end_s`."""
@@ -53,8 +54,7 @@ class Series:
             keep &= self.t_s < end_s - 1e-9
         count = len(self.t_s)
         cut = {
-            name: value[keep] for name, value in vars(self).items()
-            if name not in ("s_rated_mva", "q_set_mvar", "event_s", "f_nom_hz", "s_base_mva") and len(value) == count
+            name: value[keep] for name, value in vars(self).items() if name not in NOT_ROWS and len(value) == count
         }  # fmt: skip
         return Series(**{**vars(self), **cut})
 
@@ -64,7 +64,7 @@ def compute(series: Series, end_s: float | None = None) -> dict[str, Metric]:
     if not len(series.t_s):
         return {}
     result: dict[str, Metric] = {}
-    span = _Span(series, end_s)
+    span = Span(series.t_s, series.event_s, end_s)
     for group in (_frequency, _sharing, _voltage, _energy, _limits, _numerics):
         result |= {key: Metric(float(value), unit, text) for key, (value, unit, text) in group(series, span).items()}
     return result
@@ -73,35 +73,7 @@ def compute(series: Series, end_s: float | None = None) -> dict[str, Metric]:
 Figures = Mapping[str, tuple[Any, str, str]]
 
 
-class _Span:
-    """Integrals over the rows of a stretch."""
-
-    def __init__(self, series: Series, end_s: float | None) -> None:
-        t = series.t_s
-        self.start_s = t[0]
-        self.dt = np.diff(t)
-        self.jump = np.isin(np.round(t[1:] * 1e6), np.round(series.event_s * 1e6))
-        self.tail = max(0.0, end_s - t[-1]) if end_s is not None else 0.0
-
-    def integral(self, values: Real) -> float:
-        """Integral over time [s], of values (r,)."""
-        right = np.where(self.jump, values[:-1], values[1:])
-        return float(((values[:-1] + right) / 2) @ self.dt + values[-1] * self.tail)
-
-    @property
-    def length_s(self) -> float:
-        """Length of the stretch."""
-        return float(self.dt.sum() + self.tail)
-
-    def settles(self, t_s: Real, inside: NDArray[np.bool_]) -> float:
-        """Time from the start of the stretch after which `inside` stays true; inf if it does not."""
-        outside = np.flatnonzero(~inside)
-        if not len(outside):
-            return 0.0
-        return float(t_s[outside[-1] + 1] - self.start_s) if outside[-1] + 1 < len(t_s) else np.inf
-
-
-def _frequency(s: Series, span: _Span) -> Figures:
+def _frequency(s: Series, span: Span) -> Figures:
     there = ~np.isnan(s.f_hz)
     if not there.any():
         return {}
@@ -109,12 +81,17 @@ def _frequency(s: Series, span: _Span) -> Figures:
     deviation = np.where(there, s.f_hz - s.f_nom_hz, 0.0)
     mean_deviation = deviation @ s.s_rated_mva / np.maximum(there @ s.s_rated_mva, 1e-300)
     f_end = s.f_nom_hz + mean_deviation[-1] if alive[-1] else np.nan
+    rocof = {
+        f"rocof_{1e3 * window_s:.0f}ms": (
+            _rocof(s.t_s, s.f_hz, window_s), "Hz_per_s", f"fastest change of frequency over {1e3 * window_s:.0f} ms",
+        )
+        for window_s in ROCOF_S if window_s >= s.step_s
+    }  # fmt: skip
     return {
         "f_nadir": (np.nanmin(s.f_hz), "Hz", "lowest frequency of any unit"),
         "f_zenith": (np.nanmax(s.f_hz), "Hz", "highest frequency of any unit"),
         "f_end": (f_end, "Hz", "frequency at the end, mean of the units by rating"),
-        "rocof_100ms": (_rocof(s.t_s, s.f_hz, 0.1), "Hz_per_s", "fastest change of frequency over 100 ms"),
-        "rocof_500ms": (_rocof(s.t_s, s.f_hz, 0.5), "Hz_per_s", "fastest change of frequency over 500 ms"),
+        **rocof,
         "f_settling_time": (
             span.settles(s.t_s, alive & np.all(np.abs(deviation) < SETTLED_HZ, axis=1)), "s",
             "time until every unit stays within 20 mHz of nominal frequency",
@@ -135,7 +112,7 @@ def _rocof(t_s: Real, f_hz: Real, window_s: float) -> float:
     return float(known.max()) / window_s if len(known) else float("nan")
 
 
-def _sharing(s: Series, span: _Span) -> Figures:
+def _sharing(s: Series, span: Span) -> Figures:
     figures: dict[str, tuple[Any, str, str]] = {}
     for letter, word, produced in (
         ("p", "active", s.p_gen_mw - s.p_set_mw), ("q", "reactive", s.q_gen_mvar - s.q_set_mvar),
@@ -143,8 +120,8 @@ def _sharing(s: Series, span: _Span) -> Figures:
         # units without a set-point of their own share nothing
         free = (s.limited == 0) & ~np.isnan(s.f_hz) & ~np.isnan(s.p_set_mw)
         counted = np.where(free, produced, 0.0)
-        share = counted.sum(1) / np.maximum((s.s_rated_mva * free).sum(1), 1e-300)
-        error = np.where(free, np.abs(counted / s.s_rated_mva - share[:, None]), 0.0).max(1)
+        share = _of_island(s.island, counted) / np.maximum(_of_island(s.island, s.s_rated_mva * free), 1e-300)
+        error = np.where(free, np.abs(counted / s.s_rated_mva - share), 0.0).max(1)
         figures |= {
             f"{letter}_sharing_error_end": (error[-1], "1", f"{word}-power sharing error at the end"),
             f"{letter}_sharing_error_max": (error.max(), "1", f"largest {word}-power sharing error"),
@@ -155,7 +132,18 @@ def _sharing(s: Series, span: _Span) -> Figures:
     return figures
 
 
-def _voltage(s: Series, span: _Span) -> Figures:
+def _of_island(island: Real, values: Real) -> Real:
+    """Sums (r, u) of the values (r, u) of the units of each unit's island."""
+    if (island == island[:1, :1]).all():
+        return np.broadcast_to(values.sum(1, keepdims=True), values.shape)
+    sums = np.zeros_like(values)
+    for number in np.unique(island):
+        mine = island == number
+        sums += mine * (values * mine).sum(1, keepdims=True)
+    return sums
+
+
+def _voltage(s: Series, span: Span) -> Figures:
     if not s.v_pu.shape[1] or np.isnan(s.v_pu).all():
         return {}
     deviation = s.v_pu - 1
@@ -175,25 +163,21 @@ def _voltage(s: Series, span: _Span) -> Figures:
     }  # fmt: skip
 
 
-def _energy(s: Series, span: _Span) -> Figures:
+def _energy(s: Series, span: Span) -> Figures:
     sources, served, losses, unserved = (
         span.integral(power) / HOUR_S for power in (s.p_fed_mw, s.p_load_mw, s.p_loss_mw, s.p_unserved_mw)
     )
-    scale = max(abs(sources), abs(served), 1e-12)
     return {
         "energy_sources": (sources, "MWh", "energy that the units and the public grid fed into the network"),
         "energy_served": (served, "MWh", "energy that reached the loads"),
         "energy_network_losses": (losses, "MWh", "energy lost in lines, transformers and shunts"),
         "energy_unserved": (unserved, "MWh", "energy of loads that had no supply"),
-        "energy_residual": (
-            abs(sources - served - losses) / scale, "1", "energy that the ledger cannot account for, relative",
-        ),
         "loss_end": (s.p_loss_mw[-1], "MW", "network losses at the end"),
         "loss_share": (losses / served if served else np.nan, "1", "network losses relative to the energy served"),
     }  # fmt: skip
 
 
-def _limits(s: Series, span: _Span) -> Figures:
+def _limits(s: Series, span: Span) -> Figures:
     share = s.p_gen_mw / s.s_rated_mva
     held = s.limited != 0
     return {
@@ -206,7 +190,7 @@ def _limits(s: Series, span: _Span) -> Figures:
     }  # fmt: skip
 
 
-def _numerics(s: Series, span: _Span) -> Figures:
+def _numerics(s: Series, span: Span) -> Figures:
     return {
         "network_residual": (
             s.mismatch_mw.max() / s.s_base_mva, "pu", "largest nodal power that the solution leaves unbalanced",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridloop.scenarios.compare import SeriesDifference
 from gridloop.scenarios.display import scale
@@ -21,10 +20,10 @@ from gridloop.scenarios.plots import (
     host_buses,
     named,
     on,
-    thinned,
     unit_colours,
 )
 from gridloop.scenarios.result import Real, Result
+from gridloop.scenarios.thinning import bends, thinned
 
 MOST_ENTITIES = 12  # of a plot; of more the ones that differ most are shown, and each run's envelope
 MOST_CURVES = 36  # of a plot
@@ -129,41 +128,6 @@ class Overlays:
         at = thinned(rows, t_s, [event.t_s for event in result.events], ROWS // len(self._results))
         at = at[bends(rows[:, at], t_s[at], resolution / 2)]
         return Part(run, t_s[at], {i: values[at] for i, values in curves.items()})
-
-
-def bends(rows: Real, t_s: Real, tolerance: float) -> NDArray[np.intp]:
-    """Samples without those that lie on the straight line between the ones that stay.
-
-    Args:
-        rows: (n curves, n times); nan where there is no value.
-        t_s: (n times,) ascending [s].
-        tolerance: how far from that line a sample that is left out may be [unit of the rows], > 0.
-
-    Returns:
-        Ascending indices, among them the first and the last sample, and both sides of every gap.
-    """
-    gap = np.isnan(rows)
-    rows = np.where(gap, 0.0, rows)
-    breaks = set((np.flatnonzero((gap[:, 1:] != gap[:, :-1]).any(axis=0)) + 1).tolist())
-    kept, steepest, flattest = [0], np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
-    for i in range(1, len(t_s)):
-        start = kept[-1]
-        dt_s = t_s[i] - t_s[start]
-        slope = (rows[:, i] - rows[:, start]) / dt_s
-        if i in breaks or (slope > steepest).any() or (slope < flattest).any():
-            if start < i - 1:
-                kept.append(i - 1)
-                dt_s = t_s[i] - t_s[i - 1]
-                slope = (rows[:, i] - rows[:, i - 1]) / dt_s
-            if i in breaks:
-                kept.append(i)
-            steepest, flattest = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
-            if i in breaks:
-                continue
-        # lines from the sample that stays which pass close enough by this one
-        steepest = np.minimum(steepest, slope + tolerance / dt_s)
-        flattest = np.maximum(flattest, slope - tolerance / dt_s)
-    return np.array([*kept, len(t_s) - 1] if kept[-1] < len(t_s) - 1 else kept)
 
 
 def overlay_data(overlays: Sequence[Overlay]) -> list[dict[str, Any]]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridloop.scenarios.display import scale
 from gridloop.scenarios.result import Kind, Real, Result
+from gridloop.scenarios.thinning import MOST_POINTS, bends, thinned
 
+COLOURS = 8  # of the page; a number beyond them is a colour once more, dashed
+MOST_BESIDE = 4  # entities with two curves each; of more the sums are shown
 MOST_CURVES = 12  # more are shown as their envelope and a few extreme ones
-MOST_POINTS = 2000  # of one curve
 EXTREME = 2  # entities with the lowest values, and as many with the highest, beside an envelope
 TIME_RESOLUTION_S = 1e-6
 
@@ -28,6 +29,8 @@ class Quantity:
         resolution: to which a value is kept [unit of the attribute]; None keeps six digits of the largest.
         least_span: the axis shows at least this much [unit of the attribute], so that noise stays small;
             None is 2 % of the largest value.
+        beside: another attribute of the same entities that the plot shows beside it.
+        words: what curves of the one and the other are called, behind the entity's id.
     """
 
     title: str
@@ -35,15 +38,23 @@ class Quantity:
     attribute: str
     resolution: float | None = None
     least_span: float | None = None
+    beside: str = ""
+    words: tuple[str, str] = ("", "")
 
 
 SOURCES: tuple[Kind, ...] = ("unit", "pcc")  # what feeds the network
+AGENTS: tuple[Kind, ...] = ("unit", "controller")  # what carries the state of a secondary control
 QUANTITIES = (
     Quantity("Frequency", SOURCES, "f[Hz]", 1e-6, 0.02),
     Quantity("Active power", SOURCES, "P_gen[MW]"),
     Quantity("Reactive power", SOURCES, "Q_gen[MVar]"),
+    Quantity("PV power available", ("unit",), "P_avail[MW]", None, None, "P_gen[MW]", ("available", "used")),
     Quantity("State of charge", ("unit",), "SoC[%]", 1e-3, 1.0),
+    Quantity("Fuel burnt", ("unit",), "fuel[L]"),
     Quantity("Voltage at the buses", ("bus",), "Vm[pu]", 1e-6, 0.01),
+    Quantity("Secondary control, frequency correction", AGENTS, "Omega[Hz]", 1e-6, 0.02),
+    Quantity("Secondary control, voltage correction", AGENTS, "v[pu]", 1e-6, 0.01),
+    Quantity("Age of the information on links", ("link",), "age[ms]", 1e-2, 10.0),
     Quantity("Branch loading", ("branch",), "loading[%]", 1e-3, 5.0),
 )
 FLOW = Quantity("Branch flow", ("branch",), "P_from[MW]")  # where no branch has a rating
@@ -73,15 +84,18 @@ class Plot:
     least_span: float
 
 
-def time_plots(result: Result, colours: Mapping[str, int], ranges: Mapping[str, Ranges]) -> list[Plot]:
+def time_plots(
+    result: Result, colours: Mapping[str, int], ranges: Mapping[str, Ranges], limit: int = MOST_POINTS
+) -> list[Plot]:  # fmt: skip
     """The plots of a run, thinned.
 
     Args:
         result: the run.
         colours: number of each unit's colour.
         ranges: lowest and highest value of each entity, by attribute, from `extremes`.
+        limit: number of samples of a curve that is aimed at.
     """
-    return [plot(result, q, colours, ranges[q.attribute]) for q in drawn(result, ranges)]
+    return [plot(result, q, colours, ranges[q.attribute], limit) for q in drawn(result, ranges)]
 
 
 def drawn(result: Result, ranges: Mapping[str, Ranges]) -> list[Quantity]:
@@ -117,26 +131,60 @@ def shown(q: Quantity, values: Real) -> Real:
     return np.where(lost, np.nan, values)
 
 
-def plot(result: Result, q: Quantity, colours: Mapping[str, int], ranges: Ranges) -> Plot:
+def plot(
+    result: Result, q: Quantity, colours: Mapping[str, int], ranges: Ranges, limit: int = MOST_POINTS
+) -> Plot:  # fmt: skip
     """One quantity of all its entities, or its envelope and the most telling ones."""
     hosts = host_buses(result)
     chosen = list(ranges) if len(ranges) <= MOST_CURVES else telling(q, ranges, hosts)
     t_s = max((result.series(name, q.attribute)[0] for name in chosen), key=len)
     names = named(q, chosen, colours, hosts)
     curves = [Curve(*look, on(t_s, result, q, name)) for look, name in zip(names, chosen, strict=True)]
-    if len(chosen) < len(ranges):
+    summed = bool(q.beside) and len(ranges) > MOST_BESIDE
+    if summed:
+        curves = totals(t_s, result, q, ranges)
+    elif q.beside:
+        curves = beside(t_s, result, q, list(zip(chosen, curves, strict=True)))
+    elif len(chosen) < len(ranges):
         low, high = envelope(t_s, result, q, ranges)
         curves += [Curve("lowest", -1, low, "low"), Curve("highest", -1, high, "high")]
-    kept = thinned(np.array([c.values for c in curves]), t_s, [event.t_s for event in result.events])
 
-    unit, largest = q.attribute.partition("[")[2][:-1], max(max(map(abs, span)) for span in ranges.values())
+    unit, largest = q.attribute.partition("[")[2][:-1], max(float(np.nanmax(np.abs(c.values))) for c in curves)
     by = scale(unit, largest)
-    curves = [replace(c, values=c.values[kept] * by.factor) for c in curves]
     fine = 10.0 ** (math.floor(math.log10(largest)) - 5) if largest else 1e-6
     resolution = max(q.resolution or fine, largest * 1e-12)
+    rows = np.array([c.values for c in curves])
+    kept = thinned(rows, t_s, [event.t_s for event in result.events], limit)
+    kept = kept[bends(rows[:, kept], t_s[kept], resolution / 2)]
+    curves = [replace(c, values=c.values[kept] * by.factor) for c in curves]
     span = q.least_span if q.least_span is not None else 0.02 * largest
-    title = q.title if len(chosen) == len(ranges) else f"{q.title}, envelope of {len(ranges)}"
+    title = f"{q.title} and {q.words[1]}" if q.beside else q.title
+    if summed:
+        title = f"{title}, sum of {len(ranges)}"
+    elif len(chosen) < len(ranges):
+        title = f"{title}, envelope of {len(ranges)}"
     return Plot(title, by.unit, t_s[kept], curves, resolution * by.factor, span * by.factor)
+
+
+def beside(t_s: Real, result: Result, q: Quantity, drawn: Sequence[tuple[str, Curve]]) -> list[Curve]:
+    """The curves of the entities with those of the other attribute in the same colour, the first ones dashed."""
+    other, curves = replace(q, attribute=q.beside), []
+    for name, curve in drawn:
+        first, second = (f"{curve.label} {word}" for word in q.words)
+        curves.append(replace(curve, label=first, colour=curve.colour + COLOURS))
+        if q.beside in result.entities[name].attributes:
+            curves.append(Curve(second, curve.colour, on(t_s, result, other, name)))
+    return curves
+
+
+def totals(t_s: Real, result: Result, q: Quantity, names: Iterable[str]) -> list[Curve]:
+    """Sums of both attributes over all entities."""
+    sums = []
+    for attribute in (q.attribute, q.beside):
+        one, having = replace(q, attribute=attribute), [n for n in names if attribute in result.entities[n].attributes]
+        sums.append(np.sum([np.nan_to_num(on(t_s, result, one, name)) for name in having], axis=0))
+    first, second = q.words
+    return [Curve(f"all {first}", COLOURS, sums[0]), Curve(f"all {second}", 0, sums[1])]
 
 
 def host_buses(result: Result) -> dict[str, str]:
@@ -197,43 +245,6 @@ def envelope(t_s: Real, result: Result, q: Quantity, names: Iterable[str]) -> tu
         values = on(t_s, result, q, name)
         low, high = np.fmin(low, values), np.fmax(high, values)
     return low, high
-
-
-def thinned(rows: Real, t_s: Real, event_s: Iterable[float], limit: int = MOST_POINTS) -> NDArray[np.intp]:
-    """Which samples to draw so that no peak is lost: every point on a curve stays a sample at its own time.
-
-    Args:
-        rows: (n curves, n times); nan where there is no value.
-        t_s: (n times,) ascending [s].
-        event_s: times [s] around which each sample counts.
-        limit: number of samples that is aimed at, above 2 n.
-
-    Returns:
-        Ascending indices: the ends, the samples beside events, and of bins of equal length the lowest and the
-        highest of every curve.
-    """
-    count = len(t_s)
-    if count <= limit:
-        return np.arange(count)
-    beside = [np.searchsorted(t_s, event) + step for event in event_s for step in (-1, 0, 1)]
-    fixed = np.clip([0, count - 1, *beside], 0, count - 1)
-    n_bin = max(1, (limit - len(np.unique(fixed))) // (2 * len(rows)))
-    kept = finer = np.union1d(fixed, peaks(rows, n_bin))
-    while len(finer) <= limit and n_bin < limit:  # curves that peak together leave room for finer bins
-        kept, n_bin = finer, math.ceil(1.2 * n_bin)
-        finer = np.union1d(fixed, peaks(rows, n_bin))
-    return kept
-
-
-def peaks(rows: Real, n_bin: int) -> NDArray[np.intp]:
-    """Indices of the lowest and the highest value of each row in each of `n_bin` bins."""
-    starts = np.linspace(0, rows.shape[1], n_bin + 1).astype(int)
-    found = []
-    for a, b in itertools.pairwise(starts):
-        part = rows[:, a:b]
-        found.append(a + np.where(np.isnan(part), np.inf, part).argmin(axis=1))
-        found.append(a + np.where(np.isnan(part), -np.inf, part).argmax(axis=1))
-    return np.unique(np.concatenate(found))
 
 
 def encoded(values: Real, resolution: float) -> list[int | None]:

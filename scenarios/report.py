@@ -11,7 +11,10 @@ from typing import Any
 from gridloop.scenarios.diagram import Marks, network_svg
 from gridloop.scenarios.diagram_layout import SMALL_NET
 from gridloop.scenarios.display import number
+from gridloop.scenarios.measure import ledger
 from gridloop.scenarios.plots import Plot, Ranges, extremes, plot_data, time_plots, unit_colours
+from gridloop.scenarios.report_control import control_section, link_section
+from gridloop.scenarios.report_plant import ledger_section, plant_section
 from gridloop.scenarios.report_tables import (
     event_table,
     event_words,
@@ -20,7 +23,10 @@ from gridloop.scenarios.report_tables import (
     window_table,
 )
 from gridloop.scenarios.result import Event, Result
+from gridloop.scenarios.thinning import MOST_POINTS
 
+MOST_BYTES, LEAST_DATA = 300 * 1024, 60 * 1024  # of the page, of the data in it
+LEAST_POINTS = 200  # of a curve
 LABEL_LENGTH = 26  # of an event in a plot
 STATUS_SIGN = {"done": "✓", "degraded": "!", "failed": "✕", "interrupted": "‖"}
 
@@ -39,20 +45,32 @@ def write_report(result: Result, path: Path) -> Path:
     colours = unit_colours(result, ranges)
     plots = time_plots(result, colours, ranges)
     record = result.record
-    page = Template(web("report.html")).substitute(
-        title=escape(title_of(record)),
-        css=web("report.css"),
-        uplot_css=web("uPlot.min.css"),
-        uplot_js=web("uPlot.iife.min.js"),
-        uplot_licence=web("uPlot.LICENSE"),
-        js=web("plots.js") + web("report.js"),
-        header=header(result, plots),
-        body="\n".join(sections(result, plots, ranges, colours)),
-        footer=footer(record),
-        data=embedded({"plots": plot_data(plots), "events": event_marks(result.events)}),
+    page, parts = (
+        Template(web("report.html")),
+        {
+            "title": escape(title_of(record)),
+            "css": web("report.css"),
+            "uplot_css": web("uPlot.min.css"),
+            "uplot_js": web("uPlot.iife.min.js"),
+            "uplot_licence": web("uPlot.LICENSE"),
+            "js": web("plots.js") + web("report.js"),
+            "header": header(result, plots),
+            "body": "\n".join(sections(result, plots, ranges, colours)),
+            "footer": footer(record),
+        },
     )
-    path.write_text(page, encoding="utf-8")
+    room = max(MOST_BYTES - sum(len(part.encode()) for part in (page.template, *parts.values())), LEAST_DATA)
+    data, limit = plots_and_events(result, plots), MOST_POINTS
+    while len(data) > room and limit > LEAST_POINTS:  # long runs with many curves get fewer samples of each
+        limit = max(int(0.95 * limit * room / len(data)), LEAST_POINTS)
+        data = plots_and_events(result, time_plots(result, colours, ranges, limit))
+    path.write_text(page.substitute(parts, data=data), encoding="utf-8")
     return path
+
+
+def plots_and_events(result: Result, plots: Sequence[Plot]) -> str:
+    """The data of the page's script."""
+    return embedded({"plots": plot_data(plots), "events": event_marks(result.events)})
 
 
 def web(name: str) -> str:
@@ -123,15 +141,17 @@ def sections(
         picture = network_svg(network, marks(result, ranges, colours))
         shape = "beside" if len(network["buses"]) <= SMALL_NET else "above"
         log = f'<div class="{shape}"><section><h2>Network</h2>{picture}</section>{log}</div>'
-    parts += [log, f"<section><h2>Course of the run</h2>{plot_places(plots)}</section>"]
+    parts += [log, control_section(result.record)]
+    parts.append(f"<section><h2>Course of the run</h2>{plot_places(plots)}</section>")
     if result.windows:
         table = window_table(result.windows, result.events)
         parts.append(f"<section><h2>From event to event</h2>{table}</section>")
+    parts += [plant_section(result), ledger_section(ledger(result)), link_section(result.record)]
     if result.metrics:
         parts.append(f"<section><h2>Metrics of the whole run</h2>{metric_tables(result.metrics)}</section>")
     scenario = escape(json.dumps(result.record["scenario"], indent=2, ensure_ascii=False))
     parts.append(f"<details><summary>Scenario, with all defaults</summary><pre>{scenario}</pre></details>")
-    return parts
+    return [part for part in parts if part]
 
 
 def plot_places(plots: Sequence[Plot]) -> str:

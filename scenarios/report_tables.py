@@ -20,10 +20,14 @@ GROUPS = {  # first parts of the keys, in the order of the page; the first group
     "numerics": ("step", "h_lambda", "order_", "network_", "newton_", "wall_"),
     "other": ("",),
 }
-CARDS = ("f_nadir", "rocof_500ms", "f_settling_time", "v_min", "p_sharing_error_end", "energy_unserved")
+CARDS = (
+    "f_nadir", "rocof_500ms", "f_settling_time", "v_min", "p_sharing_error_end", "energy_unserved", "fuel",
+    "renewable_share", "cost", "age_p95",
+)  # fmt: skip
 OF_WINDOWS = (
     "f_nadir", "f_zenith", "f_end", "rocof_500ms", "f_settling_time", "p_sharing_error_end", "p_sharing_time",
-    "v_min", "v_max", "loss_end", "energy_unserved",
+    "q_sharing_error_end", "v_min", "v_max", "v_pilot_time", "loss_end", "energy_unserved", "fuel", "curtailment",
+    "age_p95", "growth_rate",
 )  # fmt: skip
 
 

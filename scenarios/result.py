@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Real = NDArray[np.floating[Any]]
-Kind = Literal["unit", "bus", "branch", "load", "pcc", "meter", "grid"]
+Kind = Literal["unit", "bus", "branch", "load", "pcc", "meter", "link", "controller", "grid"]
 Status = Literal["running", "done", "degraded", "failed", "interrupted"]
 
 

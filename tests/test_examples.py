@@ -89,3 +89,9 @@ def test_a_users_simulator_joins_a_built_world_with_units_scaled(tmp_path: Path)
     more_mw = 100 - (loss_mw[-1] - loss_mw[0])
     assert f_hz[-1] == pytest.approx(60 + 0.02 * 60 * more_mw / 425, abs=1e-4)
     assert len(agent.seen) == 20 and np.ptp(agent.seen) > 0.2
+
+
+def test_a_law_of_ones_own_restores_the_frequency_up_to_its_deadband(tmp_path: Path) -> None:
+    result = run(load(EXAMPLES / "own_law.yaml"), folder=tmp_path)
+    assert result.metrics["f_end"].value == pytest.approx(60 - 0.02, abs=2e-3)
+    assert result.record["control"]["frequency"] == "own_law:with_deadband"

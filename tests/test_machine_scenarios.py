@@ -98,3 +98,22 @@ def test_set_rides_through_a_fault(tmp_path: Path) -> None:
     assert result.series("diesel", "f[Hz]")[1][-1] == pytest.approx(60, abs=1e-3)
     assert result.series("diesel", "P_gen[MW]")[1][-1] == pytest.approx(163, abs=0.1)
     assert result.series("diesel", "limited[1]")[1].max() == 1  # the regulator came to its ceiling
+
+
+def test_motored_set_trips_stands_still_and_starts_again(tmp_path: Path) -> None:
+    # its governor shuts the fuel rack and the others drag 0.1 pu through the engine, for longer than 2 s
+    back, start = {"t_s": 4, "do": "set", "path": "units.diesel.p_set_kw", "value": 100000}, "unit_start"
+    down = back | {"t_s": 0.5, "value": -400000}
+    given = scenario([down, back, {"t_s": 5, "do": start, "unit": "diesel"}], until_s=6)
+    given["units"]["diesel"]["torque_min_pu"] = -0.1
+    result = run(load(given), folder=tmp_path)
+    (trip,) = [event for event in result.events if event.kind == "unit_trip"]
+    assert trip.target == "diesel" and "reverse-power" in trip.outcome and 2.5 < trip.t_s < 3.2
+    t_s, power = result.series("diesel", "P_gen[MW]")
+    assert (power[(t_s > trip.t_s - 2) & (t_s < trip.t_s)] < -10).all()
+    off = (t_s >= trip.t_s) & (t_s < 5)
+    assert (power[off] == 0).all() and (result.series("diesel", "connected[1]")[1][off] == 0).all()
+    fuel, running, tripped = (result.series("diesel", attr)[1] for attr in ("fuel[L]", "running[1]", "reverse_trip[1]"))
+    later = off & (t_s > trip.t_s)
+    assert np.ptp(fuel[later]) == 0 and (running[later] == 0).all() and (tripped[later] == 1).all()
+    assert fuel[-1] > fuel[later][-1] + 1 and running[-1] == 1 and tripped[-1] == 0 and power[-1] > 30

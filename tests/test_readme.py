@@ -16,7 +16,11 @@ from gridloop.simulators.models import diesel, following, inverter, machine
 
 README = Path(__file__).parents[1] / "README.md"
 KINDS = ("droop inverter", "following inverter", "diesel set", "classical machine", "profile unit")
-PARENT = dict.fromkeys(KINDS, "unit")  # what they show besides
+PARENTS = dict.fromkeys(KINDS, ("unit",)) | {  # what they show besides
+    "battery": ("unit", "droop inverter", "inverter with a source", "agent"),
+    "photovoltaics": ("unit", "following inverter", "inverter with a source"),
+    "agent": ("unit", "diesel set"),
+}
 SCENARIO = {
     "schema": 1, "name": "all", "until_s": 0.02,
     "grid": {"net": "create_cigre_network_lv"},
@@ -27,12 +31,23 @@ SCENARIO = {
         "following": {"type": "inverter", "control": "following", "bus": "Bus R2", "s_rated_kva": 20, "p_set_kw": 5},
         "diesel": {"type": "diesel", "bus": "Bus R1", "s_rated_kva": 200},
         "house": {"type": "profile", "bus": "Bus R3", "p_load": 3},
+        "store": {
+            "type": "inverter", "bus": "Bus R11", "s_rated_kva": 100, "z_pu": [0, 0.1],
+            "source": {"type": "battery", "e_rated_kwh": 100, "soc_init_percent": 50},
+        },
+        "roof": {
+            "type": "inverter", "control": "following", "bus": "Bus R12", "s_rated_kva": 20,
+            "source": {"type": "pv", "modules": 30, "ghi": 800, "t_air": 20},
+        },
     },
+    "control": {"members": ["store", "diesel"], "leader": "store", "frequency": {"law": "C"}, "voltage": {"law": "C"}},
+    "comms": {"delay_ms": 10},
     "meters": {"m1": {"of": "forming", "attr": ["P_gen[MW]"], "period_ms": 10}},
 }  # fmt: skip
 ENTITY = {  # one of each kind
-    "droop inverter": "forming", "following inverter": "following", "diesel set": "diesel",
+    "droop inverter": "forming", "following inverter": "following",
     "profile unit": "house", "pcc": "pcc",
+    "battery": "store", "photovoltaics": "roof", "agent": "diesel", "controller": "mgcc", "link": "store->mgcc",
     "bus": "Bus R4", "branch": "Bus R1-Bus R2", "load": "loadBus R11", "grid": "grid",
 }  # fmt: skip
 
@@ -58,7 +73,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
 
 
 def told(kind: str) -> set[str]:
-    return table()[kind] | (table()[PARENT[kind]] if kind in PARENT else set())
+    return table()[kind].union(*(table()[parent] for parent in PARENTS.get(kind, ())))
 
 
 @pytest.mark.parametrize("kind", ENTITY)
@@ -66,7 +81,8 @@ def test_table_lists_what_a_run_records(kind: str, result: Result) -> None:
     recorded = set(result.entities[ENTITY[kind]].attributes)
     # who has no current limit, and a branch without a rating, do not show these
     assert told(kind) - {"current_limited[1]"} == recorded - {"current_limited[1]"}
-    assert ("current_limited[1]" in recorded) == (kind in ("droop inverter", "following inverter"))
+    limiting = ("droop inverter", "following inverter", "photovoltaics")
+    assert ("current_limited[1]" in recorded) == (kind in limiting)
 
 
 def test_meters_name_what_they_measure(result: Result) -> None:
