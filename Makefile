@@ -1,13 +1,15 @@
-# Each target sets up what it needs in $(VENV): make demo, make test, make check, make bench.
+# Each target sets up what it needs in $(VENV): make demo, make test, make check, make bench;
+# make bench-peers compares with ANDES, which it puts into $(ANDES_VENV).
 # Another interpreter:  make test PYTHON=python3.12 VENV=.venv312
 VENV ?= .venv
+ANDES_VENV ?= .venv-andes
 BIN := $(VENV)/bin
 PYTHON ?= $(if $(wildcard $(BIN)/pip),$(BIN)/python,python3)
 ASK := 'import sys; print("%d.%d" % sys.version_info[:2])'
 VERSION := $(shell $(PYTHON) -c $(ASK))
 READY := $(VENV)/.ready-$(VERSION)
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench bench-peers clean
 
 demo: $(READY)
 	@$(BIN)/gridloop demo
@@ -26,10 +28,21 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 
+bench-peers: $(READY) $(ANDES_VENV)/.ready
+	$(BIN)/python benchmarks/peers.py $(ANDES_VENV)/bin/python
+
 clean:
 	test ! -e $(VENV)/pyvenv.cfg || rm -rf $(VENV)
+	test ! -e $(ANDES_VENV)/pyvenv.cfg || rm -rf $(ANDES_VENV)
 	rm -rf build dist gridloop.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find benchmarks hil scenarios simulators tests -name __pycache__ -prune -exec rm -rf {} +
+
+# ANDES is GPL-3: it stays in an environment of its own, gridloop never imports it.
+$(ANDES_VENV)/.ready:
+	@echo "Setting up $(ANDES_VENV) with ANDES (750 MB on disk)"
+	@test -e $(ANDES_VENV)/bin/pip || $(PYTHON) -m venv $(ANDES_VENV)
+	@$(ANDES_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'andes ==2.0.0'
+	@touch $@
 
 # The version in the stamp's name: a $(VENV) of another Python is not silently taken for the one asked for.
 $(READY): setup.cfg pyproject.toml

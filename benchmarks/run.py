@@ -24,10 +24,13 @@ import mosaik_api_v3
 import numpy as np
 
 import feeder1000
+import microgrid9
+import study
 from gridloop.scenarios.build import Built, build, open_world
 from gridloop.scenarios.reading import load
 from gridloop.scenarios.runner import run
 from gridloop.scenarios.start import Plan, plan
+from gridloop.scenarios.study_pool import cores
 from gridloop.simulators.models import inverter
 from gridloop.simulators.models.loads import demand
 from gridloop.simulators.models.nodal import Sources, reduce
@@ -157,6 +160,13 @@ def main() -> int:
     ]
     for name, ratio, limit in limits:
         print(f"{name:<48} {ratio:6.3f}   at most {limit:g}   {'ok' if ratio <= limit else 'MISSED'}")
+    rows = microgrid9.rows(max(repeats // 3, 1))
+    jobs = cores()
+    name = f"study on {jobs} processes / {jobs} x one process"
+    rows.append((name, study.efficiency(jobs), "at least", study.REACH))
+    for name, figure, bound, limit in rows:
+        mark = "ok" if microgrid9.fits(figure, bound, limit) else "MISSED"
+        print(f"{name:<48} {figure:6.3f}   {bound} {limit:g}   {mark}")
     rates = feeder1000.rates(3)
     for name, rate, reach, written_s in rates:
         mark = "ok" if rate >= reach else "MISSED"
@@ -169,6 +179,7 @@ def main() -> int:
     step_us, empty_us = (np.median(figures) / steps * 1e6 for figures in (real, models))
     print(f"a step here and now: {step_us:.0f} us, {empty_us:.0f} us with empty models")
     reached = all(ratio <= limit for _, ratio, limit in limits) and all(rate >= reach for _, rate, reach, _ in rates)
+    reached = reached and all(microgrid9.fits(*row[1:]) for row in rows)
     return 0 if reached else 1
 
 

@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from gridloop.scenarios.reading import load
     from gridloop.scenarios.result import Metric, Result, open_run
     from gridloop.scenarios.runner import RunFailed, run
+    from gridloop.scenarios.study_run import StudyResult, open_study, study
 
-__all__ = ["Metric", "Result", "RunFailed", "load", "open_run", "run"]
+__all__ = ["Metric", "Result", "RunFailed", "StudyResult", "load", "open_run", "open_study", "run", "study"]
 
 _HOME = {
     "Metric": "result",
@@ -17,6 +18,9 @@ _HOME = {
     "load": "reading",
     "open_run": "result",
     "run": "runner",
+    "StudyResult": "study_run",
+    "open_study": "study_run",
+    "study": "study_run",
 }
 
 

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gridloop.scenarios.cli_compare import compare
 from gridloop.scenarios.cli_files import check, new, schema
+from gridloop.scenarios.cli_margin import margin
 from gridloop.scenarios.cli_results import export, report
+from gridloop.scenarios.cli_study import study
 from gridloop.scenarios.console import (
     EXIT,
     AsJson,
@@ -45,8 +48,8 @@ app = typer.Typer(
 
 @app.command()
 def demo(debug: Debug = False) -> None:
-    """Run the scenario ieee9 and write its report: three droop inverters, a load step, a line trip."""
-    execute("ieee9", None, None, None, False, debug)
+    """Run the scenario microgrid9 and write its report: battery, diesel set, PV, secondary control over links."""
+    execute("microgrid9", None, None, None, False, debug)
 
 
 @app.command()
@@ -133,7 +136,7 @@ def end_of(result: "Result") -> float:
     return float(times[-1]) if len(times) else 0.0
 
 
-for command in (check, new, schema, report, export):
+for command in (check, new, schema, report, export, study, compare, margin):
     app.command()(command)
 
 

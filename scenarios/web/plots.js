@@ -2,7 +2,7 @@
 // of a resolution, each as its difference to the one before.
 "use strict";
 const timePlots = (() => {
-  const LABEL_FONT = 11, LABEL_ROW = 15, LABEL_ROWS = 3;
+  const LABEL_FONT = 11, LABEL_ROW = 15, LABEL_ROWS = 3, LONG_S = 3 * 3600;
 
   const theme = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   // the colour of a number, of `count` that there are; negative is none
@@ -77,8 +77,9 @@ const timePlots = (() => {
   // As many decimals as the distance of two ticks needs.
   function ticks(chart, splits) {
     const step = splits.length > 1 ? splits[1] - splits[0] : 1;
-    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-    return splits.map((value) => value.toFixed(Math.min(digits, 9)));
+    let digits = 0;  // a step of 0.25 needs two
+    while (digits < 9 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-6) digits++;
+    return splits.map((value) => value.toFixed(digits));
   }
 
   function axis(label, size) {
@@ -104,13 +105,20 @@ const timePlots = (() => {
       reset.disabled = zoom === null;
     }
 
+    // Hours where seconds are too small to be read.
+    function timeAxis(last) {
+      if (whole[1] - whole[0] < LONG_S) return axis(last ? "Time [s]" : null, 26);
+      return { ...axis(last ? "Time [h]" : null, 26), incrs: [0.1, 0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 120, 240, 720, 2400]
+        .map((hours) => hours * 3600), values: (chart, splits) => splits.map((value) => String(+(value / 3600).toFixed(2))) };
+    }
+
     function options(plot, last, width, rows) {
       const top = rows * LABEL_ROW, { series, bands = [], legend, hooks = {} } = plot.look();
       return {
         width, height: 204 + top + (last ? 20 : 0), padding: [top + 6, 16, 0, 0],
         scales: { x: { time: false, range: (chart, min, max) => [min ?? whole[0], max ?? whole[1]] },
           y: { range: range(plot.span) } },
-        axes: [axis(last ? "Time [s]" : null, 26), axis(plot.unit ? `[${plot.unit}]` : null, 42)],
+        axes: [timeAxis(last), axis(plot.unit ? `[${plot.unit}]` : null, 42)],
         series: [{ label: "t", value: (chart, v) => v === null ? "" : v.toFixed(3) + " s" }, ...series],
         bands,
         cursor: { sync: { key: "time" }, focus: { prox: 24 }, drag: { x: true, y: false } },

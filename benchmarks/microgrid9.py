@@ -1,0 +1,177 @@
+"""Speed of `microgrid9`: its run to the same wiring with empty models, to real time, and to its models alone."""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+
+from gridloop.scenarios.build import Built, build, open_world
+from gridloop.scenarios.reading import load
+from gridloop.scenarios.start import Plan, plan
+from gridloop.simulators import operation
+from gridloop.simulators.models import compiled
+from gridloop.simulators.models.loads import with_injections
+from gridloop.simulators.models.solve import solve
+
+SIMULATED_S = 10.0
+TICKING = ("Comms", "Secondary")  # what they do is no model of arrays; their own steps are emptied
+
+
+class Reach(NamedTuple):
+    """What has to be reached."""
+
+    to_empty: float  # at most
+    real_time: float  # at least
+    models_alone: float  # at most
+
+
+REACH = {False: Reach(1.7, 5.0, 0.4), True: Reach(1.25, 8.0, 0.15)}
+
+
+def planned(until_s: float = SIMULATED_S) -> Plan:
+    """The scenario without its events, which cost a few solves each."""
+    return plan(load("microgrid9").with_overrides({"until_s": until_s, "events": []}))
+
+
+def simulate(one: Plan, fast: bool, change: Callable[[Built], None] | None = None) -> float:
+    """Processor seconds of the mosaik run, its set-up left out; rows are kept, not written."""
+    rows: list[Any] = []
+    sinks: Any = defaultdict(lambda: lambda t, row: rows.append((t, row)))
+    for name in ("Grid", "Inverter", "Diesel", "Following", "Battery", "PV", *TICKING):
+        _ = sinks[name]
+    with open_world() as world, patch.object(compiled, "ENABLED", fast):
+        built = build(one, world, sinks)
+        if change is not None:
+            change(built)
+        began = time.process_time()
+        world.run(until=built.until, print_progress=False, lazy_stepping=False)
+        return time.process_time() - began
+
+
+def step_times(one: Plan) -> dict[str, list[int]]:
+    """When the simulators that decide themselves when to step do so."""
+    times: dict[str, list[int]] = defaultdict(list)
+
+    def note(built: Built) -> None:
+        for name in TICKING:
+            simulator = built.simulators[name]
+
+            def noted(time: int, inputs: Any, max_advance: int, name: str = name, step: Any = simulator.step) -> int:
+                times[name].append(time)
+                return int(step(time, inputs, max_advance))
+
+            simulator.step = noted
+
+    simulate(one, False, note)
+    return times
+
+
+def emptied(times: dict[str, list[int]]) -> Callable[[Built], None]:
+    """Leave mosaik, wrappers and recording, around models that return what they were given."""
+
+    def change(built: Built) -> None:
+        for name, simulator in built.simulators.items():
+            if name in TICKING:
+                following = dict(zip(times[name], [*times[name][1:], built.until], strict=True))
+                simulator.step = _idle(simulator, following)
+            elif name not in ("Grid", "PV"):
+                for group in simulator._groups.values():
+                    group._model = replace(
+                        group._model,
+                        advance=lambda p, s, u, slopes, dt_s: s,
+                        respond=lambda p, s, u, shown=group.outputs: shown,
+                    )
+
+    return change
+
+
+def _idle(simulator: Any, following: dict[int, int]) -> Callable[[int, Any, int], int]:
+    row, sink = np.zeros(len(simulator.columns)), simulator._sink
+
+    def step(time: int, inputs: Any, max_advance: int) -> int:
+        simulator._time = time
+        sink(time, row)
+        return following[time]
+
+    return step
+
+
+def simulate_empty(one: Plan, times: dict[str, list[int]]) -> float:
+    """Processor seconds of the same wiring with empty models and a network that is solved once."""
+
+    def unsolved(net: Any, need: Any, emf: Any, last: Any) -> Any:
+        return last or solve(net, need, emf, None)
+
+    with patch.object(operation, "solve", unsolved):
+        return simulate(one, False, emptied(times))
+
+
+def calls_of(one: Plan) -> list[tuple[Any, Any]]:
+    """Every call (function, arguments) of a device model or of the network's solve in a run, in order."""
+    calls: list[tuple[Any, Any]] = []
+
+    def noting(function: Any) -> Any:
+        def noted(*given: Any) -> Any:
+            calls.append((function, given))
+            return function(*given)
+
+        return noted
+
+    def note(built: Built) -> None:
+        for name, simulator in built.simulators.items():
+            if name not in ("Grid", "PV", *TICKING):
+                for group in simulator._groups.values():
+                    model = group._model
+                    group._model = replace(model, advance=noting(model.advance), respond=noting(model.respond))
+
+    with _noted_solve(noting):
+        simulate(one, False, note)
+    return calls
+
+
+@contextmanager
+def _noted_solve(noting: Callable[[Any], Any]) -> Iterator[None]:
+    with (
+        patch.object(operation, "solve", noting(solve)),
+        patch.object(operation, "with_injections", noting(with_injections)),
+    ):
+        yield
+
+
+def call_again(calls: list[tuple[Any, Any]], fast: bool) -> float:
+    """Processor seconds of the models alone, in a plain loop over the calls of a run."""
+    with patch.object(compiled, "ENABLED", fast):
+        began = time.process_time()
+        for function, given in calls:
+            function(*given)
+        return time.process_time() - began
+
+
+def rows(repeats: int) -> list[tuple[str, float, str, float]]:
+    """Name, figure, 'at most' or 'at least', and bound of each row; medians of ratios within one round."""
+    one = planned()
+    times, calls, found = step_times(one), calls_of(one), []
+    for fast in (False, True) if compiled.kernels() is not None else (False,):
+        simulate(planned(0.2), fast)  # compiles
+        rounds = np.array([
+            (simulate(one, fast), simulate_empty(one, times), call_again(calls, fast)) for _ in range(repeats)
+        ])  # fmt: skip
+        real, empty, alone = rounds.T
+        way, reach = "numba" if fast else "numpy", REACH[fast]
+        found += [
+            (f"microgrid9, {way} / empty models", float(np.median(real / empty)), "at most", reach.to_empty),
+            (f"microgrid9, {way}: models alone / run", float(np.median(alone / real)), "at most", reach.models_alone),
+            (f"microgrid9, {way}, x real time", SIMULATED_S / float(real.min()), "at least", reach.real_time),
+        ]
+    return found
+
+
+def fits(figure: float, bound: str, limit: float) -> bool:
+    """Whether a row holds."""
+    return figure <= limit if bound == "at most" else figure >= limit and not math.isnan(figure)
