@@ -100,6 +100,7 @@ def test_a_battery_that_does_not_serve_what_it_could_shows():
     series["batt1", "P_max[MW]"] = t_s, np.zeros(len(t_s))
     series["batt1", "P_min[MW]"] = t_s, np.zeros(len(t_s))
     pack = pack_of(next(unit for unit in read_plant(result).units if unit.id == "batt1"))
+    assert pack is not None
     assert refused_mwh(read_plant(result).units[0], pack, Stretch(0.0, 20.0, np.array([])), 0.005) < 1e-12
 
 
