@@ -8,6 +8,7 @@ import pytest
 from gridloop.scenarios import load
 from gridloop.scenarios.problems import ScenarioError
 from gridloop.scenarios.start import plan
+from wrong_text import Change, answer, changed
 
 INV1 = "  inv1: {type: inverter, bus: 1, s_rated_kva: 1000, z_pu: [0.01, 0.1]}\n"
 INV2 = "  inv2: {type: inverter, bus: 2, s_rated_kva: 2000}\n"
@@ -28,8 +29,6 @@ events:
 {TRIP}"""
 CLOCK = "clock: 2026-06-21T12:00:00+02:00\n"
 DAY = CLOCK + 'profiles:\n  day: {file: day.csv, columns: {p: "P[kW]", q: "Q[kvar]"}}\n'
-
-Change = tuple[str, str]  # what stands in RIGHT, and what stands there instead
 
 
 def another_unit(*lines: str) -> Change:
@@ -73,24 +72,9 @@ def folder(islands: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
-def answer(text: str) -> str:
-    Path("wrong.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ScenarioError) as error:
-        plan(load("wrong.yaml"))
-    return str(error.value)
-
-
 def with_head(message: str) -> str:
     """Most have one problem and are written here without saying so."""
     return message if " has " in message.splitlines()[0].split(":")[0] else f"wrong.yaml has 1 problem\n{message}"
-
-
-def changed(changes: list[Change]) -> str:
-    text = RIGHT
-    for old, new in changes:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    return text
 
 
 WRONG: dict[str, tuple[list[Change], str]] = {
@@ -686,13 +670,13 @@ wrong.yaml:11:34: profiles.day.columns.p: day.csv has no column 'PP[kW]'; did yo
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_file(changes: list[Change], message: str) -> None:
-    assert answer(changed(changes)) == with_head(message)
+    assert answer(changed(RIGHT, changes)) == with_head(message)
 
 
 @pytest.mark.usefixtures("folder")
 def test_file_that_is_right() -> None:
     Path("right.yaml").write_text(
-        changed([above_units(DAY), another_unit("v: {type: profile, bus: 6, p_load: day.p}")])
+        changed(RIGHT, [above_units(DAY), another_unit("v: {type: profile, bus: 6, p_load: day.p}")])
     )
     plan(load("right.yaml"))
 
@@ -858,7 +842,7 @@ def test_no_scenario(content: bytes, message: str) -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_mistakes_of_every_kind_are_told_in_one_answer() -> None:
-    text = changed([
+    text = changed(RIGHT, [
         ("step_ms: 5", "step_s: 5"), another_unit(
             "inv2: {type: inverter, bus: 4, s_rated_kva: 1}", "home: {type: profile, bus: 5, p_load: day.p}"
         ),

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gridloop.scenarios import load
-from gridloop.scenarios.problems import ScenarioError
 from gridloop.scenarios.start import plan
+from wrong_text import Change, answer, changed, write_neighbours
 
 UNITS = "units:\n"
 BATTERY = "source: {type: battery, e_rated_kwh: 2000, soc_init_percent: 60}"
@@ -24,32 +24,12 @@ profiles:
     source: {{type: pv, modules: 3600, ghi: sky.ghi, t_air: sky.t_air}}}}
 """
 
-Change = tuple[str, str]  # what stands in RIGHT, and what stands there instead
-
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The current folder with what the wrong files name, or almost name."""
     monkeypatch.chdir(tmp_path)
-    rows = ["2026-06-21T12:00:00+02:00,500,20", "2026-06-21T13:00:00+02:00,600,21"]
-    Path("sky.csv").write_text("\n".join(["time,GHI[W_per_m2],T[degC]", *rows]))
-    Path("own.py").write_text("NUMBER = 1\ndef sharing(own, neighbours, gains): ...\n")
-    Path("delays.txt").write_text("50\n60\n")
-
-
-def answer(text: str) -> str:
-    Path("wrong.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ScenarioError) as error:
-        plan(load("wrong.yaml"))
-    return str(error.value)
-
-
-def changed(changes: list[Change]) -> str:
-    text = RIGHT
-    for old, new in changes:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    return text
+    write_neighbours()
 
 
 def test_file_without_changes_is_right() -> None:
@@ -349,4 +329,4 @@ wrong.yaml:8:45: study.cases.a.start: must be 'power_flow' or 'droop', got 'flow
 @pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_file(changes: list[Change], message: str) -> None:
     expected = message if message.startswith("wrong.yaml has ") else f"wrong.yaml has 1 problem\n{message}"
-    assert answer(changed(changes)) == expected
+    assert answer(changed(RIGHT, changes)) == expected
