@@ -32,7 +32,10 @@ MODULE = [sys.executable, "-m", "gridloop.simulators"]
 
 
 def world_of(config: Any) -> Any:
-    return mosaik.World(config, cache=False, time_resolution=1e-6, skip_greetings=True, configure_logging=False)
+    patience = {"start_timeout": 60}  # a busy machine needs longer than mosaik's 10 s to import pandapower
+    return mosaik.World(
+        config, patience, cache=False, time_resolution=1e-6, skip_greetings=True, configure_logging=False
+    )
 
 
 def frequencies(folder: Path, **starters: Any) -> Any:
