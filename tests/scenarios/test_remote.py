@@ -42,8 +42,11 @@ def failure(remotes: Remotes, harm: Callable[[], None] = lambda: None) -> tuple[
 
 
 def child_of_this() -> int:
-    me = os.getpid()
-    (child,) = map(int, Path(f"/proc/{me}/task/{me}/children").read_text().split())
+    """The simulator's process; other tests may have left helpers of their own."""
+    children = [
+        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
+    ]
+    (child,) = [pid for pid in children if b"gridloop.simulators" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     return child
 
 
