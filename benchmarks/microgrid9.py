@@ -16,7 +16,7 @@ from gridloop.scenarios.reading import load
 from gridloop.scenarios.start import Plan, plan
 from gridloop.simulators import operation
 from gridloop.simulators.models import compiled
-from gridloop.simulators.models.loads import with_injections
+from gridloop.simulators.models.loads import injected
 from gridloop.simulators.models.solve import solve
 
 SIMULATED_S = 10.0
@@ -139,7 +139,7 @@ def calls_of(one: Plan) -> list[tuple[Any, Any]]:
 def _noted_solve(noting: Callable[[Any], Any]) -> Iterator[None]:
     with (
         patch.object(operation, "solve", noting(solve)),
-        patch.object(operation, "with_injections", noting(with_injections)),
+        patch.object(operation, "injected", noting(injected)),
     ):
         yield
 

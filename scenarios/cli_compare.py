@@ -59,7 +59,7 @@ def compare(
                 line(out, "failed", f"{row.point.case}: {row.outcome.message}", "red")
         if study.status != "done":
             line(out, "interrupted", "what is finished is kept; the same command goes on", "yellow")
-        line(out, "saved", f"{study.path}/  study.parquet  runs/")
+        line(out, "saved", f"{study.path}/  {'study.parquet  ' if study.rows else ''}runs/")
         if found.page is not None:
             line(out, "report", str(found.page))
         raise typer.Exit(exit_code(study))

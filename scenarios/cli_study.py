@@ -194,16 +194,18 @@ def table(result: "StudyResult", metric: str) -> list[dict[str, Any]]:
 def show_study(result: "StudyResult") -> None:
     """How it ended, the figures, and where everything is."""
     from gridloop.scenarios.study_page import any_value
+    from gridloop.scenarios.study_svg import unit_words
     from gridloop.scenarios.study_table import words
 
     total, done = len(result.record["points"]), len(result.rows)
     if result.status == "done":
-        line(out, "done", f"{plural(total, 'point')} in {result.record['wall_s']:.3g} s", "green")
+        line(out, "done", f"{plural(total, 'point')}; this command took {result.record['wall_s']:.3g} s", "green")
     else:
         line(out, "interrupted", f"{done} of {total} points are kept; the same command goes on", "yellow")
     for metric in result.metrics:
         if result.rows and any_value(result, metric):
-            line(out, metric, " ".join(words(result.rows, metric, result.described)))
+            text, unit = words(result.rows, metric, result.described)
+            line(out, metric, f"{text}{unit_words(unit)}")
             show_table(table(result, metric))
     for margin in result.record["margins"]:
         line(out, "predicted", f"{margin['case']}: {margin_words(margin)}".removeprefix(": "))
@@ -215,11 +217,12 @@ def show_study(result: "StudyResult") -> None:
 
 
 def margin_words(margin: Mapping[str, Any]) -> str:
-    """Up to which delay a case is stable, by theory."""
+    """Up to which delay a case is stable, by theory, which knows neither jitter nor loss."""
     delay_s = float(margin["delay_s"])
     if math.isnan(delay_s):
         return "stable at no delay"
-    return f"stable up to {min(delay_s, margin['tried_s']) * 1e3:.4g} ms{' and beyond' if math.isinf(delay_s) else ''}"
+    beyond = " and beyond" if math.isinf(delay_s) else ""
+    return f"stable up to {min(delay_s, margin['tried_s']) * 1e3:.4g} ms{beyond}, without jitter and loss"
 
 
 def account(result: "StudyResult") -> dict[str, Any]:

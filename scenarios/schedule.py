@@ -33,7 +33,7 @@ class Change:
 
 
 def grid_events(scenario: Scenario) -> tuple[Event, ...]:
-    """What happens in the grid; the end of a fault is an event too."""
+    """What happens in the grid; the end of a fault is an event too, and an engine closes its breaker when it runs."""
     found = []
     for event in scenario.events:
         if isinstance(event, LoadEvent):
@@ -46,10 +46,26 @@ def grid_events(scenario: Scenario) -> tuple[Event, ...]:
         elif isinstance(event, LineEvent):
             found.append(Event(event.t_s, event.do, event.line))
         elif isinstance(event, UnitEvent):
-            found.append(Event(event.t_s, event.do, event.unit))
+            ready_s = _ready_s(scenario, event)
+            if ready_s is not None:
+                found.append(Event(ready_s, event.do, event.unit))
         elif isinstance(event, PccOpenEvent | PccCloseEvent):
             found.append(Event(event.t_s, event.do, PCC, sync=getattr(event, "sync", True)))
     return tuple(found)
+
+
+def _ready_s(scenario: Scenario, event: UnitEvent) -> float | None:
+    """When the unit's breaker moves: an engine runs up first; None where it is tripped while it still does."""
+    if event.do != "unit_start":
+        return event.t_s
+    kind, given = scenario.model_of(event.unit), scenario.units[event.unit].parameters
+    run_up_s = given.get("start_s", getattr(kind.params, "start_s", 0.0)) if kind is not None else 0.0
+    ready_s = round(event.t_s + run_up_s, 9)
+    is_tripped = any(
+        isinstance(other, UnitEvent) and other.do == "unit_trip" and other.unit == event.unit
+        and event.t_s < other.t_s <= ready_s for other in scenario.events
+    )  # fmt: skip
+    return None if is_tripped else ready_s
 
 
 def set_point_changes(scenario: Scenario) -> tuple[Change, ...]:

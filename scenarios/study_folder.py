@@ -96,6 +96,8 @@ def opened(folder: Path, known: Mapping[str, Any]) -> Iterator[Journal]:
     Raises:
         ValueError: the folder holds a study of another scenario, something else, or one that is running.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; a study needs a folder")
     _check_same(folder, known)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
@@ -156,7 +158,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no study: there is no {RECORD}") from None
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {error}; choose another folder with --out, or delete {folder}") from error
     return record
 
 

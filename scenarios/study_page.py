@@ -48,7 +48,7 @@ def write_page(result: StudyResult) -> Path:
         write_whole(result.path / "study.svg", standalone(drawn[0][1]))
     parts = [
         f"<section><h2><code>{escape(name)}</code></h2><figure>{svg}</figure>"
-        f"{band_words(result)}{value_table(result, name)}</section>"
+        f"{band_words(result)}{margin_note(result)}{value_table(result, name)}</section>"
         for name, svg in drawn
     ]
     record = result.record
@@ -122,6 +122,12 @@ def band_words(result: StudyResult) -> str:
         return ""
     span = "lowest to highest" if count <= FEW else "10 to 90 %"
     return f'<p class="soft">Lines are the median of {count} seeds, bands {span}.</p>'
+
+
+def margin_note(result: StudyResult) -> str:
+    """What the predicted margins are of."""
+    told = "Predicted margins are those without jitter and loss; a delay counts up to the next tick."
+    return f'<p class="soft">{told}</p>' if result.record["margins"] else ""
 
 
 def value_table(result: StudyResult, name: str) -> str:

@@ -142,7 +142,7 @@ def study(  # noqa: PLR0913 - the public entry; all but the scenario are options
     # a path that is given takes the place of the scenario's, which keeps its other ones
     swept = {**(own.get("set") or {}), **(sets or {})}
     planned = design(scenario, swept, own.get("cases") or {} if cases is None else cases,
-                     repeats or int(own.get("repeats") or 1))  # fmt: skip
+                     int(own.get("repeats") or 1) if repeats is None else repeats)  # fmt: skip
     drawn = list(metrics) or [str(own.get("metric") or METRIC)]
     return execute(planned, Means(folder, jobs, scheduler, keep_runs), drawn, watch)
 

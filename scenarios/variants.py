@@ -146,18 +146,23 @@ def is_of_control(path: tuple[str | int, ...], events: list[Mapping[str, Any]]) 
 
 
 def tables(comparison: Comparison) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """For each stretch after an event what it is, and a row for each metric with a column for each control."""
+    """For each stretch after an event, and for the whole run: a row for each metric with a column for each control."""
     from gridloop.scenarios.display import quantity
 
     rows, described = comparison.study.rows, comparison.study.described
     several = next((run.windows for run in comparison.results.values()), [])
-    for number, window in list(enumerate(several))[1 if len(several) > 1 else 0 :][:MOST_TABLES]:
+    in_windows = {key for row in rows for window in row.outcome.windows for key in window}
+    stretches = list(enumerate(several))[1 if len(several) > 1 else 0 :][:MOST_TABLES]
+    places = [(f"windows.{n}", f"from {window.start_s:g} to {window.end_s:g} s") for n, window in stretches]
+    for place, title in [*places, ("run", "whole run")]:
         found: list[dict[str, Any]] = []
         for key in SHOWN:
-            figures = {row.point.case: row.figure(f"windows.{number}.{key}") for row in rows}
+            if (key in in_windows) == (place == "run"):
+                continue
+            figures = {row.point.case: row.figure(f"{place}.{key}") for row in rows}
             if key in described and not all(map(math.isnan, figures.values())):
                 unit, text = described[key]
                 words = {case: "" if math.isnan(value) else quantity(value, unit) for case, value in figures.items()}
                 found.append({"": text, **words})
         if found:
-            yield f"from {window.start_s:g} to {window.end_s:g} s", found
+            yield title, found

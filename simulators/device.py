@@ -18,7 +18,7 @@ import numpy as np
 
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.ports import Model, Port
-from gridloop.simulators.ramps import Ramps, ramp_attributes
+from gridloop.simulators.ramps import Ramps, bytes_of, ramp_attributes
 from gridloop.simulators.ticks import Ticks
 from gridloop.simulators.wire import as_arrays, to_array, to_lists
 
@@ -270,10 +270,10 @@ class _Group:
                 else:
                     place, port = known
                     if port.hold == "constant":
-                        value = np.array(value, float)  # a controller may go on writing into its own array
-                        said = value.tobytes()
+                        said = bytes_of(value)
                         if self._arrived.get(place) == said:
                             continue  # models know an array again by its identity
+                        value = np.array(value, float)  # a controller may go on writing into its own array
                         self._arrived[place] = said
                     fresh[place] = value / self._s_base_mva if port.base == "s" else value
         if len(inputs) > (given is not None):

@@ -46,7 +46,7 @@ META = {
         },
         "View": {
             "public": True, "any_inputs": False, "params": ["of", "row", "role"],
-            "attrs": ["E[pu]", "Va_emf[deg]", "active[1]", *SCALAR_OUT],
+            "attrs": ["E[pu]", "Va_emf[deg]", "f[Hz]", "active[1]", *SCALAR_OUT],
         },
         "Unit": {"public": False, "any_inputs": False, "params": [], "attrs": SCALAR_OUT[:4]},
         "Bus": {"public": False, "any_inputs": False, "params": [], "attrs": ["Vm[pu]", "Va[deg]"]},

@@ -60,6 +60,23 @@ class Epoch:
         """Whether any unit has a current limit."""
         return bool(np.isfinite(self.i_max).any())
 
+    @cached_property
+    def n_unit(self) -> int:
+        """Number of sources and injections."""
+        return len(self.net.sources.bus) + len(self.net.load_bus) - self.n_load
+
+    @cached_property
+    def injected_limits(self) -> tuple[Index, Real]:
+        """Rows (of all units) of the injections that have voltage, and the currents from which on they are limited."""
+        supplied = self.net.supplied[len(self.supplied_loads) :] - self.n_load
+        return len(self.net.sources.bus) + supplied, self.i_max_injected[supplied] * (1 - 1e-9)
+
+    @cached_property
+    def injected_currents(self) -> slice:
+        """Where a solution's x holds what these injections draw."""
+        n_source = len(self.net.sources.bus)
+        return slice(n_source + len(self.supplied_loads), n_source + len(self.net.supplied))
+
 
 def epoch_of(case: Case, topology: Topology) -> Epoch:
     """The epoch of a topology.
@@ -91,14 +108,13 @@ class Row(NamedTuple):
 def current_limited(epoch: Epoch, x: Complex) -> Any:
     """Whether each source and each injection (..., s + u) stands at its current limit."""
     net, n_source = epoch.net, len(epoch.net.sources.bus)
-    limited = np.zeros((*x.shape[:-1], n_source + len(net.load_bus) - epoch.n_load), bool)
+    limited = np.zeros((*x.shape[:-1], epoch.n_unit), bool)
     if len(net.limited):
         current = np.abs((x @ net.to_terminal.T)[..., n_source:][..., net.limited])
         i_max = np.broadcast_to(net.sources.i_max_pu, n_source)[net.limited]
         limited[..., net.limited] = current >= i_max * (1 - 1e-9)
-    injected = net.supplied[net.supplied >= epoch.n_load] - epoch.n_load
-    drawn = np.abs(x[..., n_source + len(epoch.supplied_loads) : n_source + len(net.supplied)])
-    limited[..., n_source + injected] = drawn >= epoch.i_max_injected[injected] * (1 - 1e-9)
+    rows, least = epoch.injected_limits
+    limited[..., rows] = np.abs(x[..., epoch.injected_currents]) >= least
     return limited
 
 

@@ -14,7 +14,7 @@ from gridloop.simulators.case import Case
 from gridloop.simulators.events import PCC, Event, Switching
 from gridloop.simulators.frequency import Frequencies
 from gridloop.simulators.grid_series import Epoch, Topology, current_limited, epoch_of
-from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, demand, with_injections
+from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, demand, injected, with_room
 from gridloop.simulators.models.network import Complex, Index, Mask
 from gridloop.simulators.models.nodal import Sources
 from gridloop.simulators.models.solve import Solution, VoltageCollapse, solve
@@ -50,6 +50,8 @@ class Operation:
         self.unserved_pu = 0.0
         self._i_max_injected: Any
         self._demand: Demand  # of the supplied loads
+        self._room_for: Demand | None = None  # the demand that there is room for injections behind, in
+        self._room: Demand
         self._supplied_loads: Any  # the same as parameters
         self._armed = False
         self._limited: Mask = np.zeros(0, bool)
@@ -83,7 +85,7 @@ class Operation:
         for event in self._pending:
             grid_events.check(event, self._names)
         is_view = np.zeros(len(power.units), bool)
-        is_view[[view.row for view in self._board.views.values() if view.source == "power"]] = True
+        is_view[[view.row for view in self._board.views.values() if view.has_own_row]] = True
         self._frequencies.begin(np.array(emf.weight, float))
         connected = self._sources.connected.copy()
         connected[len(emf.bus) :] = [p.closed for p in pcc]
@@ -166,7 +168,9 @@ class Operation:
     def _solve(self) -> Solution:
         need = self._demand
         if len(self.injected):
-            need = with_injections(need, self.power[self.injected], self._i_max_injected)
+            if self._room_for is not need:
+                self._room_for, self._room = need, with_room(need, self._i_max_injected)
+            need = injected(self._room, self.power[self.injected], self._i_max_injected)
         return solve(self.epoch.net, need, self.emf, self.solution)
 
     def _with_pcc(self, emf: Complex) -> Complex:
@@ -181,7 +185,7 @@ class Operation:
         """Put injections of Views in their rows' place, or take them out again."""
         connected, injecting = self.state.connected.copy(), self.state.injecting.copy()
         for view in self._board.views.values():
-            if view.source == "power" and injecting[view.row] != view.active:
+            if view.has_own_row and injecting[view.row] != view.active:
                 connected[self._board.slots[view.of].rows.start + view.offset] = not view.active
                 injecting[view.row] = view.active
         self.state = replace(self.state, connected=connected, injecting=injecting)
@@ -300,9 +304,11 @@ class Operation:
         """Log who has come to its current limit, and who has left it."""
         limited = current_limited(self.epoch, solution.x)
         before = self._limited if len(self._limited) == len(limited) else np.zeros_like(limited)
+        self._limited, changed = limited, limited != before
+        if not np.count_nonzero(changed):
+            return
         units = (*self._names.sources, *self._names.injections)
-        for row in np.flatnonzero(limited != before):
+        for row in np.flatnonzero(changed):
             kind = "current_limit" if limited[row] else "current_limit_end"
             words = "the current is limited" if limited[row] else "the current is within its limit"
             self._log(self._t_s, kind, units[row], words)
-        self._limited = limited

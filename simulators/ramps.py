@@ -12,6 +12,7 @@ import numpy as np
 
 from gridloop.simulators.ports import Port
 
+FLOAT = np.dtype(float)
 T_TICK = "t_tick[s]"  # the time at which values and rates held
 
 
@@ -19,6 +20,12 @@ def ramp_attributes(inputs: Sequence[Port]) -> tuple[str, ...]:
     """The attributes besides the ports' own that tell how inputs go on."""
     rates = tuple(port.rate for port in inputs if port.rate)
     return (*rates, T_TICK) if rates else ()
+
+
+def bytes_of(value: Any) -> bytes:
+    """What an array of numbers says, to know it again."""
+    said: bytes = (value if getattr(value, "dtype", None) is FLOAT else np.array(value, float)).tobytes()
+    return said
 
 
 class Ramps:
@@ -39,6 +46,7 @@ class Ramps:
             for port in inputs if port.rate
         }  # fmt: skip
         self.rates: dict[int, Any] = {}  # place -> (n,), only those that are not all 0
+        self._arrived: dict[str, bytes] = {}  # rates of a whole group that arrived last
         self._t_tick_s: Any = np.nan  # a number for all units, or (n,)
 
     def take(self, attr: str, value: Any, row: int | None = None) -> None:
@@ -47,7 +55,15 @@ class Ramps:
             self._t_tick_s = value if row is None else self._with(self._t_tick_s, row, value)
             return
         place, factor = self._of[attr]
-        rate = np.array(value, float) if row is None else self._with(self.rates.get(place, 0.0), row, value)
+        if row is None:
+            said = bytes_of(value)
+            if self._arrived.get(attr) == said:
+                return
+            self._arrived[attr] = said
+            value = np.array(value, float)  # a controller may go on writing into its own array
+        else:
+            self._arrived.pop(attr, None)
+        rate = value if row is None else self._with(self.rates.get(place, 0.0), row, value)
         if row is None and factor != 1.0:
             rate = rate * factor
         elif row is not None:
@@ -69,10 +85,13 @@ class Ramps:
             ValueError: a rate without the time it is of.
         """
         moved, late_s = list(inputs), t_s - self._t_tick_s
-        known = isinstance(late_s, float) and math.isfinite(late_s)  # one controller for all units
+        if isinstance(late_s, float) and math.isfinite(late_s):  # one controller for all units
+            for place, rate in self.rates.items():
+                moved[place] = moved[place] + rate * late_s
+            return inputs._make(moved)
         for place, rate in self.rates.items():
-            gone = rate * late_s if known else np.where(rate == 0, 0.0, rate * late_s)
-            if not known and np.isnan(gone).any():
+            gone = np.where(rate == 0, 0.0, rate * late_s)
+            if np.isnan(gone).any():
                 attr = next(attr for attr, (of, _) in self._of.items() if of == place)
                 raise ValueError(f"{attr} came without {T_TICK}: connect both, from the same controller")
             moved[place] = moved[place] + gone

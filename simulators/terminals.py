@@ -2,7 +2,7 @@
 
 Terminals  a group of units: arrays.
 Terminal   one unit, in scalars that survive JSON.
-View       a Terminal that replaces one row of a group while its `active` is not 0.
+View       a Terminal that replaces one row of a group while its `active` is not 0; power may replace an EMF.
 
 A terminal's `source` is 'emf' (the unit gives an EMF) or 'power' (it gives P and Q, which are injected). Its `trip`
 is that of a relay of the unit's own: it opens the unit's breaker when it rises from 0.
@@ -36,12 +36,13 @@ class Slot:
 
 @dataclass
 class View:
-    """What may stand in for a row of a group; one of power has a row of its own among the injections."""
+    """What may stand in for a row of a group; power in place of an EMF has a row of its own among the injections."""
 
     of: str
     offset: int
     source: Kind
     row: int  # among all EMFs, or all injections
+    has_own_row: bool
     value: complex
     active: bool = False
 
@@ -126,21 +127,23 @@ class Board:
         return eid
 
     def create_view(self, params: dict[str, Any]) -> str:
-        """Add a View of one row of a group of EMFs.
+        """Add a View of one row of a group.
 
         Raises:
             ValueError: there is no such row.
         """
         of, offset, role = params["of"], int(params["row"]), params.get("role", "emf")
         slot = self.slots.get(of)
-        if slot is None or slot.source != "emf" or not slot.many or not 0 <= offset < len(slot.units):
-            raise ValueError(f"View: there is no row {offset} of a group {of!r} of EMFs")
+        if slot is None or not slot.many or not 0 <= offset < len(slot.units):
+            raise ValueError(f"View: there is no row {offset} of a group {of!r}")
         if role not in ("emf", "power"):
             raise ValueError(f"View: role must be 'emf' or 'power', got {role!r}")
+        if slot.source == "power" and role == "emf":
+            raise ValueError(f"View: row {offset} of {of} injects power: give the View role 'power'")
         eid, row = f"View-{slot.units[offset]}", slot.rows.start + offset
-        if role == "power":
+        if role != slot.source:
             row = self.power.add((f"{slot.units[offset]} as power",), [self.emf.bus[row]], 0, None, 1.0).start
-        self.views[eid] = View(of, offset, role, row, 0j)
+        self.views[eid] = View(of, offset, role, row, role != slot.source, 0j)
         return eid
 
     def buses(self, slot: Slot) -> Index:
@@ -164,7 +167,7 @@ class Board:
         if not self.power.units:
             return emf, _NONE, moved
         power = self._joined("power", len(self.power.units))
-        if not np.isfinite(power).all():
+        if np.count_nonzero(np.isfinite(power)) < len(power):
             raise ValueError(f"the power of {self.power.units[int(np.isfinite(power).argmin())]} is not finite")
         return emf, power, moved
 
@@ -177,21 +180,31 @@ class Board:
         for slot in of_kind:
             joined[slot.rows] = slot.value
         for view in self.views.values():
-            if view.source == "power" == source and view.active:
+            if view.has_own_row and source == "power" and view.active:
                 joined[view.row] = view.value
         return joined
 
     def _group(self, eid: str, slot: Slot, given: Any) -> Any:
-        attrs = ("EMF[pu]",) if slot.source == "emf" else ("P_gen[pu]", "Q_gen[pu]")
-        parts = {attr: np.asarray(only_value(f"{eid}.{attr}", given[attr])) for attr in attrs if attr in given}
-        if not parts:
-            return slot.value
-        for attr, part in parts.items():
-            if len(part) != len(slot.units):
-                raise ValueError(f"{eid}: {attr} has {len(part)} rows, not {len(slot.units)}")
         if slot.source == "emf":
-            return parts["EMF[pu]"]
-        return parts.get("P_gen[pu]", slot.value.real) + 1j * parts.get("Q_gen[pu]", slot.value.imag)
+            emf = self._column(eid, slot, given, "EMF[pu]")
+            return slot.value if emf is None else emf
+        p, q = (self._column(eid, slot, given, attr) for attr in ("P_gen[pu]", "Q_gen[pu]"))
+        s = np.array(slot.value)
+        if p is not None:
+            s.real = p
+        if q is not None:
+            s.imag = q
+        return s
+
+    def _column(self, eid: str, slot: Slot, given: Any, attr: str) -> Any:
+        """What came for all units of a group; None: nothing."""
+        sources = given.get(attr)
+        if sources is None:
+            return None
+        column = np.asarray(only_value(f"{eid}.{attr}", sources))
+        if len(column) != len(slot.units):
+            raise ValueError(f"{eid}: {attr} has {len(column)} rows, not {len(slot.units)}")
+        return column
 
     def _single(self, eid: str, slot: Slot, given: Any) -> complex:
         if slot.source == "emf":
@@ -208,15 +221,17 @@ class Board:
         for eid, view in self.views.items():
             given, slot = inputs.get(eid, {}), self.slots[view.of]
             active = bool(only_value(f"{eid}.active[1]", given["active[1]"])) if "active[1]" in given else view.active
-            moved |= active != view.active and view.source == "power"
+            moved |= active != view.active and view.has_own_row
             view.active = active
             if not active:
                 continue
             if view.source == "power":
                 view.value = self._power(eid, given, view.value)
             else:
+                view.value = phasor(eid, given, slot.value[view.offset])
+            if not view.has_own_row:
                 slot.value = np.array(slot.value)
-                view.value = slot.value[view.offset] = phasor(eid, given, slot.value[view.offset])
+                slot.value[view.offset] = view.value
         return moved
 
     def tripping(self, inputs: Any) -> list[str]:
@@ -225,7 +240,11 @@ class Board:
         for eid, slot in self.slots.items():
             given = inputs.get(eid)
             if given and TRIP in given:
-                trip = np.atleast_1d(only_value(f"{eid}.{TRIP}", given[TRIP])) != 0
+                trip = only_value(f"{eid}.{TRIP}", given[TRIP])
+                if not np.count_nonzero(trip):
+                    slot.trip = False
+                    continue
+                trip = np.atleast_1d(trip) != 0
                 names += [slot.units[row] for row in np.flatnonzero(trip & ~np.asarray(slot.trip))]
                 slot.trip = trip
         return names
@@ -236,6 +255,10 @@ class Board:
             given = inputs.get(eid, {})
             if slot.source == "emf" and "f[Hz]" in given:
                 f_hz[slot.rows] = only_value(f"{eid}.f[Hz]", given["f[Hz]"])
+        for eid, view in self.views.items():
+            given = inputs.get(eid, {})
+            if view.source == "emf" and view.active and "f[Hz]" in given:
+                f_hz[view.row] = only_value(f"{eid}.f[Hz]", given["f[Hz]"])
 
 
 _NONE = np.zeros(0, complex)

@@ -69,6 +69,18 @@ def test_a_users_simulator_that_raises_is_named_with_entity_and_time(error: Exce
     assert 0.45 < t[-1] <= 0.6 and "f_nadir" in result.metrics
 
 
+def test_a_users_connections_in_a_circle_are_told_in_mosaiks_words(tmp_path: Path) -> None:
+    def extend(built: Built) -> None:
+        first, second = (
+            built.world.start(PythonStarter(Clockwork, args=(None,)), name).Watch() for name in ("First", "Second")
+        )
+        built.world.connect(first, second, "f[Hz]")
+        built.world.connect(second, first, "f[Hz]")
+
+    with pytest.raises(RunFailed, match=r"cycle[^F]*First"):
+        run(load("ieee9"), until_s=0.1, folder=tmp_path, extend=extend)
+
+
 @pytest.mark.parametrize("kind", [ValueError, TypeError, ZeroDivisionError])
 def test_a_model_that_raises_is_named_with_entity_and_time(
     kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ from case_b import line_trip, load_step, scenario
 from gridloop.scenarios import load, run
 from gridloop.scenarios.json_schema import scenario_schema
 from gridloop.scenarios.problems import ScenarioError
+from gridloop.scenarios.schedule import grid_events
 from gridloop.scenarios.start import plan
 
 LIGHTER = {"t_s": 0.5, "do": "load_set", "bus": 7, "p_kw": 20000, "q_kvar": 5000}
@@ -65,8 +66,11 @@ def test_schema_knows_the_machines() -> None:
 
 
 def test_set_leaves_the_grid_follows_it_and_comes_back(tmp_path: Path) -> None:
-    leaves, returns = ({"t_s": t, "do": do, "unit": "diesel"} for t, do in ((1, "unit_trip"), (4, "unit_start")))
-    result = run(load(scenario([LIGHTER, leaves, returns], until_s=5)), folder=tmp_path)
+    leaves, returns = ({"t_s": t, "do": do, "unit": "diesel"} for t, do in ((1, "unit_trip"), (3, "unit_start")))
+    given = scenario([LIGHTER, leaves, returns], until_s=5)
+    given["units"]["diesel"]["start_s"] = 1  # it runs up and closes its breaker at 4 s
+    result = run(load(given), folder=tmp_path)
+    assert [event.t_s for event in result.events if event.kind == "unit_start"] == [4]
     t_s, f_hz = result.series("diesel", "f[Hz]")
     p_mw, fuel = (result.series("diesel", attr)[1] for attr in ("P_gen[MW]", "fuel[L]"))
     bus_hz = result.series("batt", "f[Hz]")[1]
@@ -79,6 +83,22 @@ def test_set_leaves_the_grid_follows_it_and_comes_back(tmp_path: Path) -> None:
     assert np.abs(p_mw[(t_s > 4) & (t_s < 4.05)]).max() < 2
     assert p_mw[-1] > 40 and np.abs(np.diff(p_mw[t_s > 4.01])).max() < 2
     assert fuel[-1] > fuel[t_s == 4] + 1
+
+
+def test_engine_runs_up_before_its_breaker_closes() -> None:
+    def order(t_s: float, do: str, unit: str = "diesel") -> dict[str, Any]:
+        return {"t_s": t_s, "do": do, "unit": unit}
+
+    # 15 s: while it runs up it is tripped; an inverter needs no time
+    orders = [order(1, "unit_trip"), order(12.5, "unit_start"), order(15, "unit_trip"), order(20, "unit_start")]
+    orders += [order(3, "unit_trip", "batt"), order(4, "unit_start", "batt")]
+    found = grid_events(load(scenario(orders, until_s=60)))
+    assert [(event.t_s, event.kind) for event in found if event.target == "diesel"] == [
+        (1, "unit_trip"), (15, "unit_trip"), (30, "unit_start"),
+    ]  # fmt: skip
+    assert [event.t_s for event in found if event.target == "batt"] == [3, 4]
+    steady = scenario(orders, until_s=60, mode="steady", step_ms=60000)
+    assert 30 in plan(load(steady)).event_times_s
 
 
 def test_nothing_changes_for_a_set_in_charge_because_the_grid_tells_it_what_it_applied(tmp_path: Path) -> None:
@@ -105,7 +125,7 @@ def test_motored_set_trips_stands_still_and_starts_again(tmp_path: Path) -> None
     back, start = {"t_s": 4, "do": "set", "path": "units.diesel.p_set_kw", "value": 100000}, "unit_start"
     down = back | {"t_s": 0.5, "value": -400000}
     given = scenario([down, back, {"t_s": 5, "do": start, "unit": "diesel"}], until_s=6)
-    given["units"]["diesel"]["torque_min_pu"] = -0.1
+    given["units"]["diesel"] |= {"torque_min_pu": -0.1, "start_s": 0}
     result = run(load(given), folder=tmp_path)
     (trip,) = [event for event in result.events if event.kind == "unit_trip"]
     assert trip.target == "diesel" and "reverse-power" in trip.outcome and 2.5 < trip.t_s < 3.2

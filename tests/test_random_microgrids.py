@@ -134,6 +134,7 @@ def test_limits_and_ledger_in_hours(scenario: dict[str, Any]) -> None:
 
 
 @pytest.mark.study
+@pytest.mark.timeout(900)
 @settings(max_examples=100, **QUICK)
 @given(st.one_of(microgrids(mode="rms"), microgrids(mode="steady")))
 def test_limits_and_ledger_of_many(scenario: dict[str, Any]) -> None:

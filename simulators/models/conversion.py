@@ -29,6 +29,9 @@ def added(energies_pu_h: Energies, efficiency: Real, ac_pu_s: Real) -> Energies:
     """
     dc, into_bus, loss = energies_pu_h
     ac = ac_pu_s / 3600
+    if np.count_nonzero(ac > 0) == len(ac):  # the same with nothing charged
+        drawn = ac / efficiency
+        return dc + drawn, into_bus + ac, loss + drawn * (1 - efficiency)
     discharged = np.maximum(ac, 0.0)
     charged, drawn = ac - discharged, discharged / efficiency
     lost = (drawn - charged) * (1 - efficiency)

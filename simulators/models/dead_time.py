@@ -21,6 +21,7 @@ class DeadTimes(NamedTuple):
     dead_s: Real
     longest_s: float
     shortest_s: float
+    memory: dict[Any, Any]  # what was found for sample times: steps of one length find the same again
 
     @property
     def differ(self) -> bool:
@@ -28,9 +29,12 @@ class DeadTimes(NamedTuple):
         return self.longest_s != self.shortest_s
 
 
+MOST_REMEMBERED = 64
+
+
 def dead_times(dead_s: Real) -> DeadTimes:
     """Dead times (n,)."""
-    return DeadTimes(dead_s, float(dead_s.max(initial=0.0)), float(dead_s.min(initial=np.inf)))
+    return DeadTimes(dead_s, float(dead_s.max(initial=0.0)), float(dead_s.min(initial=np.inf)), {})
 
 
 def settled(value: Real, dead: DeadTimes) -> History:
@@ -41,7 +45,7 @@ def settled(value: Real, dead: DeadTimes) -> History:
 def appended(history: History, at_s: float, value: Real, slope: Real) -> History:
     """With one more sample, `at_s` after now."""
     return History(
-        np.append(history.at_s, at_s),
+        np.concatenate((history.at_s, (at_s,))),
         np.concatenate((history.value, value[None])), np.concatenate((history.slope, slope[None])),
     )  # fmt: skip
 
@@ -49,7 +53,7 @@ def appended(history: History, at_s: float, value: Real, slope: Real) -> History
 def later(history: History, dt_s: float, dead: DeadTimes) -> History:
     """`dt_s` later, without samples that nothing asks for any more."""
     at = history.at_s - dt_s
-    first = max(int(np.searchsorted(at, -dead.longest_s, "right")) - 1, 0)
+    first = max(int(at.searchsorted(-dead.longest_s, "right")) - 1, 0)
     return History(at[first:], history.value[first:], history.slope[first:])
 
 
@@ -58,32 +62,33 @@ def delayed(history: History, at_s: Real, dead: DeadTimes) -> Real:
 
     Between two samples a cubic through both with their slopes: its error is of fourth order in their distance.
     """
-    if not dead.differ:
-        asked = at_s - dead.longest_s
-        begin = _begin(history, asked)
-        share, width = _share(history, asked, begin)
-        return _cubic(history, begin, begin + 1, share[:, None], width[:, None])
-    asked = at_s[:, None] - dead.dead_s
-    begin, column = _begin(history, asked), np.arange(len(dead.dead_s))
-    return _cubic(history, (begin, column), (begin + 1, column), *_share(history, asked, begin))
+    key = (history.at_s.tobytes(), at_s.tobytes())
+    weights = dead.memory.get(key)
+    if weights is None:
+        weights = _weights(history.at_s, at_s, dead)
+        if len(dead.memory) < MOST_REMEMBERED:
+            dead.memory[key] = weights
+    samples = np.concatenate((history.value, history.slope))
+    found: Real = weights.dot(samples) if weights.ndim == 2 else np.add.reduce(weights * samples, axis=1)
+    return found
 
 
-def _begin(history: History, asked_s: Real) -> Any:
-    """Place of the sample before each time; the first and last stretch serve beyond them."""
-    found = history.at_s.searchsorted(asked_s, "right") - 1
-    return np.minimum(np.maximum(found, 0), len(history.at_s) - 2)
+def _weights(samples_s: Real, at_s: Real, dead: DeadTimes) -> Real:
+    """Weights (q, 2k) of values and slopes of the samples at `samples_s` (k,); (q, 2k, n) where dead times differ."""
+    if dead.differ:
+        return np.stack([_weights_of_one(samples_s, at_s - dead_s) for dead_s in dead.dead_s], axis=2)
+    return _weights_of_one(samples_s, at_s - dead.longest_s)
 
 
-def _share(history: History, asked_s: Real, begin: Any) -> tuple[Real, Real]:
-    """How much of its stretch has passed at each time, and the stretches' lengths."""
-    start = history.at_s[begin]
-    width = history.at_s[begin + 1] - start
-    return (asked_s - start) / width, width
-
-
-def _cubic(history: History, begin: Any, end: Any, share: Real, width: Real) -> Real:
-    v, slope, rest = history.value[begin], history.slope, 1 - share
-    rise = history.value[end] - v
-    bend = rest * (slope[begin] * width - rise) - share * (slope[end] * width - rise)
-    cubic: Real = v + share * (rise + rest * bend)
-    return cubic
+def _weights_of_one(samples_s: Real, asked_s: Real) -> Real:
+    """(q, 2k) of one signal; the first and last stretch serve beyond them."""
+    count, query = len(samples_s), np.arange(len(asked_s))
+    begin = np.minimum(np.maximum(samples_s.searchsorted(asked_s, "right") - 1, 0), count - 2)
+    width = samples_s[begin + 1] - samples_s[begin]
+    share = (asked_s - samples_s[begin]) / width
+    rest, weights = 1 - share, np.zeros((len(asked_s), 2 * count))
+    weights[query, begin] = rest * rest * (1 + 2 * share)
+    weights[query, begin + 1] = share * share * (1 + 2 * rest)
+    weights[query, count + begin] = share * rest * rest * width
+    weights[query, count + begin + 1] = -share * share * rest * width
+    return weights

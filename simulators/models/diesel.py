@@ -4,33 +4,30 @@ The transient EMF stands behind r_a + jx' in the grid. At rest the sets share ac
 hold the frequency (isochronous), and the terminal voltage falls with the reactive power.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gridloop.simulators.models.compiled import kernels
-from gridloop.simulators.models.dead_time import History, appended, delayed, later, settled
+from gridloop.simulators.models.dead_time import History, appended, later, settled
 from gridloop.simulators.models.diesel_parameters import (
     A1,
     A2,
     A3,
-    COLUMNS,
     DELTA,
-    DRIVEN,
     E_D,
     E_FD,
     E_Q,
-    LIMITED,
     P_F,
     Q_F,
     SLIP,
-    TERMINAL,
-    TORQUE,
     TRANSIENT,
     V_R,
     X_F,
     Params,
 )
+from gridloop.simulators.models.diesel_step import Drive, step, touching
 from gridloop.simulators.models.machine_terminal import SAME_EMF_PU, growth_per_s, terminal_voltage, tracked_slip
 from gridloop.simulators.models.network import Complex, Mask, Real
 from gridloop.simulators.ports import Model, Port
@@ -160,17 +157,18 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         if dt_s < 0:
             raise ValueError(f"dt_s = {dt_s} must be >= 0")
         return s
-    count = int(np.ceil(dt_s / min(LONGEST_STEP_S, p.dead.shortest_s) - 1e-9))
+    count = math.ceil(dt_s / min(LONGEST_STEP_S, p.dead.shortest_s) - 1e-9)
     compiled = kernels("compiled_diesel")
     if compiled is not None:
         return _compiled(compiled, p, s, (u, slopes), dt_s, count)
-    drive = _Drive(p, s, u, slopes, dt_s)
+    drive = _drive(p, s, u, slopes, dt_s)
     x, torque, h = s.x, s.torque, dt_s / count
     for k in range(count):
-        x = _step(p, drive, x, drive.samples(torque, k * h, h), h)
+        x = step(p, drive, x, torque, (k * h, h))
         torque = appended(torque, (k + 1) * h, x[:, A3], (x[:, A2] - x[:, A3]) / p.governor_t6_s)
     offset = _offset_later(s, dt_s)
-    return _counted(p, s._replace(x=x, torque=later(torque, dt_s, p.dead), offset_pu=offset, dt_s=dt_s), u, slopes)
+    counted = _counted(p, s, x, (u.s_pu, slopes.s_pu), dt_s)
+    return State(x, later(torque, dt_s, p.dead), s.trim_pu, offset, *counted, dt_s, s.aligned)
 
 
 def _compiled(compiled: Any, p: Params, s: State, given: tuple[Inputs, Slopes], dt_s: float, count: int) -> State:
@@ -190,52 +188,35 @@ def _offset_later(s: State, dt_s: float) -> Real:
     return s.offset_pu * np.exp(-dt_s / ALIGN_DECAY_S) if s.aligned else s.offset_pu
 
 
-def _counted(p: Params, s: State, u: Inputs, slopes: Slopes) -> State:
-    """Fuel and counters after a step that ends at `s`."""
-    dt_s, power = s.dt_s, s.x[:, P_F]
-    running = u.s_pu != 0
-    p_mean = np.maximum(0.0, u.s_pu.real + slopes.s_pu.real * (dt_s / 2))
+_Counters = tuple[Mask, Real, Real, Real, Mask]  # State.running to State.tripped
+
+
+def _counted(p: Params, s: State, x: Real, power: tuple[Complex, Complex], dt_s: float) -> _Counters:
+    """Who runs, fuel and the other counters after a step from `s` to `x` with `power` and its rate."""
+    s_pu, s_rate = power
+    running, loaded = s_pu != 0, x[:, P_F]
+    p_mean = np.maximum(s_pu.real + s_rate.real * (dt_s / 2), 0.0)
     idle, slope = p.fuel_l_per_s
-    reverse_s = (s.reverse_s + dt_s) * (running & (power < p.reverse_power_pu))
+    burnt, below = (idle + slope * p_mean) * dt_s, loaded < p.p_min_pu
+    if np.count_nonzero(running) == len(x) and not np.count_nonzero(below) and not np.count_nonzero(s.tripped):
+        return running, s.fuel_l + burnt, s.underload_min, p.nothing, s.tripped  # as nearly always
+    reverse_s = (s.reverse_s + dt_s) * (running & (loaded < p.reverse_power_pu))
     kept = s.tripped & ~(running & ~s.running)  # a set that is connected again has been looked after
-    return s._replace(
-        running=running, fuel_l=s.fuel_l + (idle + slope * p_mean) * (dt_s * running),
-        underload_min=s.underload_min + (dt_s / 60) * (running & (power < p.p_min_pu)),
-        reverse_s=reverse_s, tripped=kept | (reverse_s > p.reverse_power_s + ROUNDING_S),
+    return (
+        running, s.fuel_l + burnt * running, s.underload_min + (dt_s / 60) * (running & below), reverse_s,
+        kept | (reverse_s > p.reverse_power_s + ROUNDING_S),
     )  # fmt: skip
 
 
-class _Samples(NamedTuple):
-    """What drives the sets at begin, middle and end of an integration step."""
-
-    v: Complex  # (3, n) jV, which turned by -delta is the terminal voltage in the rotor's frame
-    driven: Real  # (3, n, 5) the columns DRIVEN
-
-
-class _Drive:
-    """The inputs over one interval."""
-
-    def __init__(self, p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> None:
-        self._p = p
-        self.open: Mask = u.s_pu == 0
-        self.any_open = bool(self.open.any())
-        v = np.where(self.open, 0, u.v_pu) if self.any_open else u.v_pu
-        self._v0 = v * p.imaginary_unit
-        self._growth = growth_per_s(v, slopes.v_pu, dt_s, p.omega_nom_rad_per_s * s.x[:, SLIP])
-        self._s0, self._s_rate = u.s_pu, slopes.s_pu
-        self._reference, self._speed = _references(p, s, u)
-
-    def samples(self, torque: History, at_s: float, h: float) -> _Samples:
-        """At begin, middle and end of the step that begins `at_s` into the interval."""
-        p, tau = self._p, np.array([at_s, at_s + h / 2, at_s + h])
-        later_s = tau[:, None]
-        v = self._v0 * np.exp(self._growth * later_s)
-        driven = np.empty((3, len(self._s0), 5))
-        driven[:, :, 0] = self._reference - np.abs(v)
-        driven[:, :, 1:3].view(complex)[:, :, 0] = self._s0 + self._s_rate * later_s
-        driven[:, :, 3] = np.minimum(np.maximum(delayed(torque, tau, p.dead), p.torque_min_pu), p.torque_max_pu)
-        driven[:, :, 4] = self._speed
-        return _Samples(v, driven)
+def _drive(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Drive:
+    """What drives the sets over one interval."""
+    is_open = u.s_pu == 0
+    any_open = bool(np.count_nonzero(is_open))
+    v = np.where(is_open, 0, u.v_pu) if any_open else u.v_pu
+    growth = growth_per_s(v, slopes.v_pu, dt_s, p.omega_nom_rad_per_s * s.x[:, SLIP])
+    reference, speed = _references(p, s, u)
+    turned = v * p.imaginary_unit
+    return Drive(turned, growth, u.s_pu, slopes.s_pu, reference, speed, is_open if any_open else None)
 
 
 def _references(p: Params, s: State, u: Inputs) -> tuple[Real, Real]:
@@ -260,57 +241,10 @@ def set_points(p: Params, u: Inputs) -> tuple[Real, Real]:
     return reference, speed
 
 
-def _step(p: Params, drive: _Drive, x: Real, at: _Samples, h: float) -> Real:
-    """One Runge-Kutta step of `h`."""
-    low, high = p.limits_pu
-    touched = x[:, LIMITED]
-    resting = bool(((touched <= low) | (touched >= high)).any())
-    whole = np.empty((len(x), COLUMNS))  # state, terminal voltage and what drives it
-    whole[:, :14] = x
-    k1 = _rates(p, drive, whole, (at.v[0], at.driven[0]), resting)
-    whole[:, :14] = x + (h / 2) * k1
-    k2 = _rates(p, drive, whole, (at.v[1], at.driven[1]), resting)
-    whole[:, :14] = x + (h / 2) * k2
-    k3 = _rates(p, drive, whole, (at.v[1], at.driven[1]), resting)
-    whole[:, :14] = x + h * k3
-    k4 = _rates(p, drive, whole, (at.v[2], at.driven[2]), resting)
-    k2 += k3
-    k2 *= 2
-    k2 += k1
-    k2 += k4
-    k2 *= h / 6
-    k2 += x
-    np.minimum(np.maximum(k2[:, LIMITED], low), high, out=k2[:, LIMITED])
-    return k2
-
-
-def _rates(p: Params, drive: _Drive, whole: Real, given: tuple[Complex, Real], resting: bool) -> Real:
-    """dx/dt (n, 14) of the state in `whole` (n, COLUMNS), whose other columns are filled; `resting`: one at a limit."""
-    v, driven = given
-    whole[:, TERMINAL].view(complex)[:, 0] = v * np.exp(whole[:, DELTA] * p.minus_imaginary_unit)
-    whole[:, DRIVEN] = driven
-    if drive.any_open:
-        whole[drive.open, TERMINAL] = whole[drive.open, TRANSIENT]
-        whole[drive.open, DRIVEN.start] -= np.hypot(whole[drive.open, E_D], whole[drive.open, E_Q])
-    if p.immediate is not None:
-        torque = np.clip(whole[:, A3], p.torque_min_pu, p.torque_max_pu)
-        whole[:, TORQUE] = np.where(p.immediate, torque, whole[:, TORQUE])
-    rates: Real = np.matmul(p.linear, whole[:, :, None])[:, :, 0]
-    # behind the rates stand torque and currents over 2H: power is their product with speed and EMF
-    rates[:, SLIP] += np.einsum("ij,ij->i", whole[:, SLIP : E_Q + 1], rates[:, 14:])
-    rates = rates[:, :14]
-    if resting:
-        low, high = p.limits_pu
-        at, moving = whole[:, LIMITED], rates[:, LIMITED]
-        pushed_out = ((at <= low) & (moving < 0)) | ((at >= high) & (moving > 0))
-        rates[:, LIMITED] = np.where(pushed_out, 0, moving)
-    return rates
-
-
-def _emf(x: Real) -> Complex:
+def _emf(p: Params, x: Real) -> Complex:
     """E' in the nominal frame."""
-    emf: Complex = (x[:, E_Q] - 1j * x[:, E_D]) * np.exp(1j * x[:, DELTA])
-    return emf
+    emf: Complex = x[:, TRANSIENT].view(complex)[:, 0] * np.exp(x[:, DELTA] * p.imaginary_unit)
+    return emf * p.minus_imaginary_unit
 
 
 def respond(p: Params, s: State, u: Inputs) -> Outputs:
@@ -320,13 +254,9 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
         shown: Any = compiled.respond(compiled.of(p)[0], s.x, s.running, s.tripped, p.f_nom_hz)
         emf, f_hz, acts, running, tripped = shown
         return Outputs(emf, f_hz, u.p_set_pu, acts, s.fuel_l, s.underload_min, running, tripped)
-    low, high = p.limits_pu
-    touched = s.x[:, LIMITED]
-    limited = ((touched <= low) | (touched >= high)).any(axis=1)
-    f_hz = p.f_nom_hz * (1 + s.x[:, SLIP])
     return Outputs(
-        _emf(s.x), f_hz, u.p_set_pu, limited.astype(float), s.fuel_l, s.underload_min, s.running.astype(float),
-        s.tripped.astype(float),
+        _emf(p, s.x), p.f_nom_hz * (1 + s.x[:, SLIP]), u.p_set_pu, touching(p, s.x).any(axis=1).astype(float),
+        s.fuel_l, s.underload_min, s.running.astype(float), s.tripped.astype(float),
     )  # fmt: skip
 
 
@@ -336,7 +266,7 @@ def align(p: Params, s: State, u: Inputs, applied_pu: Complex) -> State:
     They stand at rest, delivering what the grid took, with a speed that tends to that at which the applied EMF turns.
     What the references of regulator and governor lack for that is kept as offsets that decay in ALIGN_DECAY_S.
     """
-    own = _emf(s.x)
+    own = _emf(p, s.x)
     other = np.abs(applied_pu - own) > SAME_EMF_PU
     if not other.any():
         return s

@@ -17,11 +17,13 @@ TRANSIENT, LIMITED = slice(E_D, E_Q + 1), slice(V_R, A1 + 1)
 # behind them what is no state: terminal voltage (v_d, v_q); and what drives the sets: V_ref - |V|, P and Q on the
 # system base, T_m, and e at no power
 V_D, V_Q, VOLTAGE, POWER, REACTIVE, TORQUE, SPEED = range(14, 21)
-TERMINAL, DRIVEN, COLUMNS = slice(V_D, V_Q + 1), slice(VOLTAGE, SPEED + 1), 21
+TERMINAL, DRIVEN, STATES, COLUMNS = slice(V_D, V_Q + 1), slice(VOLTAGE, SPEED + 1), 14, 21
+GIVEN = COLUMNS - STATES + 1  # what is no state, and the products of the swing equation
 NOT_ZERO = ("h_s", "x_d_pu", "x_q_pu", "x_transient_pu", "t_do_s", "t_qo_s", "filter_hz", "avr_gain", "avr_s",
             "exciter_gain", "exciter_s", "feedback_s", "v_r_max_pu", "governor_gain", "governor_t1_s",
             "governor_t2_s", "governor_t5_s", "governor_t6_s")  # fmt: skip
-NOT_NEGATIVE = ("r_a_pu", "damping_pu", "feedback_gain", "governor_t3_s", "governor_t4_s", "p_min_percent",
+NOT_NEGATIVE = ("r_a_pu", "damping_pu", "feedback_gain", "governor_t3_s", "governor_t4_s", "start_s",
+                "p_min_percent",
                 "reverse_power_percent", "reverse_power_s", "fuel_idle_l_per_kwh", "fuel_l_per_kwh")  # fmt: skip
 
 
@@ -66,6 +68,7 @@ class Params:
     dead_time_ms: Any = 24.0  # of the engine: 0, or at least 1
     torque_max_pu: Any = 1.1  # the engine's torque stays between these
     torque_min_pu: Any = 0.0
+    start_s: Any = 10.0  # from the order to start until the breaker closes
     p_min_percent: Any = 30.0  # minimum load; minutes below it are counted
     reverse_power_percent: Any = 5.0  # consumed for longer than reverse_power_s trips
     reverse_power_s: Any = 2.0
@@ -182,6 +185,33 @@ class Params:
     def set_point_memory(self) -> list[Any]:
         """The last inputs (the very arrays) and what their set-points come to."""
         return []
+
+    @cached_property
+    def touch_memory(self) -> list[Any]:
+        """The last state (the very array) and which of its limits are touched."""
+        return []
+
+    @cached_property
+    def stage_memory(self) -> dict[float, Any]:
+        """Steps of one length as matrices, by that length."""
+        return {}
+
+    @cached_property
+    def nothing(self) -> Real:
+        """Zeros (n,)."""
+        return np.zeros(len(self.s_rated_kva))
+
+    @cached_property
+    def per_2h(self) -> Real:
+        """1/2H."""
+        share: Real = 1 / (2 * self.h_s)
+        return share
+
+    @cached_property
+    def admittance_2h(self) -> Complex:
+        """1/(r_a + jx') over 2H."""
+        y: Complex = self.admittance * self.per_2h
+        return y
 
     @cached_property
     def fuel_l_per_s(self) -> tuple[Real, Real]:

@@ -230,7 +230,7 @@ def target(p: Params, u: Inputs, lag_rad: Real, alive: Mask) -> Target:
     Active power goes before reactive power. That law never turns generation into consumption. Without a bus voltage
     nothing is injected. Remembered where the frequency has no say, because set-points change seldom.
     """
-    if p.answers_to_frequency or not alive.all():
+    if p.answers_to_frequency or np.count_nonzero(alive) < len(alive):
         return _target(p, u, lag_rad, alive)
     if p.target_memory:
         seen, known = p.target_memory
@@ -294,7 +294,10 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         return State(*compiled.advance_following(table, tuple(s), tuple(u), tuple(slopes), flat))
     w, alive = p.weights(dt_s), _alive(u.v_pu)
     angle, lag = _lag_at_start(s, u, alive)
-    rate = (slopes.v_pu / np.where(alive, u.v_pu, 1)).imag * alive
+    if np.count_nonzero(alive) == len(alive):
+        rate = (slopes.v_pu / u.v_pu).imag
+    else:
+        rate = (slopes.v_pu / np.where(alive, u.v_pu, 1)).imag * alive
     later = w.lag_kept * lag + w.lag_for_rate * rate
     angle_later = angle + lag + rate * dt_s - later
     begin = target(p, u, lag, alive).s_pu
@@ -309,10 +312,10 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
 
 def _lag_at_start(s: State, u: Inputs, alive: Mask) -> tuple[Real, Real]:
     """Filter's angle and the bus voltage's lead over it; a bus that comes back is followed from its own angle."""
-    theta = np.angle(u.v_pu)
+    theta = np.arctan2(u.v_pu.imag, u.v_pu.real)
     angle, followed = s.angle_rad, alive & s.tracks
     lag = np.remainder(theta - angle + np.pi, 2 * np.pi) - np.pi
-    if not followed.all():
+    if np.count_nonzero(followed) < len(followed):
         angle, lag = np.where(alive & ~s.tracks, theta, angle), np.where(followed, lag, 0.0)
     return angle, lag
 

@@ -6,6 +6,7 @@ behind a unit's DC side is another model's: it tells how much power there is, an
 """
 
 import math
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,8 +125,8 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         rate, energy = p.limiter_rate_per_s, dropped / p.droop_p_rad_per_s_pu
         over = np.maximum(0.0, over + rate * (energy - high * dt_s))
         under = np.maximum(0.0, under + rate * (low * dt_s - energy))
-        before = _limiter(p, s, lines.p_limits_pu)
-        after = _limiter(p, s._replace(s_filtered_pu=filtered, over_pu=over, under_pu=under), lines.p_limits_pu)
+        before = _limiter(p, (s.s_filtered_pu, s.over_pu, s.under_pu), lines.p_limits_pu)
+        after = _limiter(p, (filtered, over, under), lines.p_limits_pu)
         turned = turned - p.droop_p_rad_per_s_pu * (before + after) * (dt_s / 2)
     offset = s.e_offset_pu * math.exp(-dt_s / ALIGN_DECAY_S) if s.aligned else s.e_offset_pu
     dc, ac, loss = s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h
@@ -180,12 +181,21 @@ def _power_limits_pu(p: Params, u: Inputs) -> tuple[Real, Real] | None:
     return np.minimum(low, high), high  # where both cannot be kept, what the DC side has counts
 
 
-def _limiter(p: Params, s: State, limits: tuple[Real, Real]) -> Real:
-    """x_lim [pu]: what the power limiter adds to the droop's power."""
-    low, high = limits
-    power = s.s_filtered_pu.real
-    beyond = np.maximum(0.0, power - high) - np.maximum(0.0, low - power)
-    limit: Real = p.limiter_gain * beyond + s.over_pu - s.under_pu
+def _limiter(p: Params, state: tuple[Complex, Real, Real], limits: tuple[Real, Real]) -> Real:
+    """x_lim [pu]: what the power limiter adds to the droop's power, from the filtered power and both integrators.
+
+    Remembered, because an end of a step is the begin of the next.
+    """
+    if p.limiter_memory:
+        *seen, known = p.limiter_memory
+        if all(map(is_, seen, (*state, *limits))):
+            remembered: Real = known
+            return remembered
+    (filtered, over, under), (low, high) = state, limits
+    power = filtered.real
+    beyond = np.maximum(power - high, 0.0) - np.maximum(low - power, 0.0)
+    limit: Real = p.limiter_gain * beyond + over - under
+    p.limiter_memory[:] = (*state, *limits, limit)
     return limit
 
 
@@ -199,7 +209,7 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
     f_hz = lines.f_hz - p.droop_p_hz_pu * filtered.real
     limited = p.unlimited
     if lines.p_limits_pu is not None:
-        limit = _limiter(p, s, lines.p_limits_pu)
+        limit = _limiter(p, (filtered, s.over_pu, s.under_pu), lines.p_limits_pu)
         f_hz = f_hz - p.droop_p_hz_pu * limit
         limited = (limit != 0).astype(float)
     magnitude = lines.e_pu - p.droop_q_pu * filtered.imag

@@ -108,6 +108,11 @@ class Params:
         return []
 
     @cached_property
+    def limiter_memory(self) -> list[Any]:
+        """What the limiter was asked for last (the very arrays), and what it answered."""
+        return []
+
+    @cached_property
     def unlimited(self) -> Real:
         """No unit at a limit: zeros (n,)."""
         return np.zeros(len(self.s_rated_kva))

@@ -14,6 +14,7 @@ import numpy as np
 from gridloop.simulators.models.network import Complex, Index, Real
 
 V_RELIEF_PU = 0.7
+LEAST_KNEE_PU = 1e-9
 V_CEASE_PU = 0.1  # below this the current of a limited injection falls with the voltage
 
 
@@ -64,15 +65,29 @@ def with_injections(loads: Demand, s_pu: Complex, i_max_pu: Real) -> Demand:
     At a voltage too low for its power a unit keeps its power factor and gives its largest current, which falls in
     proportion to the voltage below V_CEASE_PU. Without a limit (inf) the power falls as that of a load does.
     """
-    none, limited = np.zeros(len(s_pu), complex), np.isfinite(i_max_pu)
-    any_limited = bool(limited.any())
-    knee = np.full((2, len(s_pu)), V_RELIEF_PU)
-    if any_limited:
-        knee = np.where(limited, (np.maximum(np.abs(s_pu) / i_max_pu, 1e-9), np.full(len(s_pu), V_CEASE_PU)), knee)
+    return injected(with_room(loads, i_max_pu), s_pu, i_max_pu)
+
+
+def with_room(loads: Demand, i_max_pu: Real) -> Demand:
+    """The loads, and behind them units with the current limits `i_max_pu` (u,) that inject nothing yet."""
+    none, limited = np.zeros(len(i_max_pu), complex), np.isfinite(i_max_pu)
+    knee = np.where(limited, ((LEAST_KNEE_PU,), (V_CEASE_PU,)), V_RELIEF_PU)
     return Demand(
-        np.concatenate((loads.z, none)), np.concatenate((loads.i, none)), np.concatenate((loads.p, -s_pu)),
-        loads.constant_power, np.concatenate((loads.knee_pu, knee), axis=1), loads.fixed and not any_limited,
+        np.concatenate((loads.z, none)), np.concatenate((loads.i, none)), np.concatenate((loads.p, none)),
+        loads.constant_power, np.concatenate((loads.knee_pu, knee), axis=1), loads.fixed and not limited.any(),
     )  # fmt: skip
+
+
+def injected(room: Demand, s_pu: Complex, i_max_pu: Real) -> Demand:
+    """What `with_room` made of the same limits, with units that inject `s_pu` (u,)."""
+    first = len(room.p) - len(s_pu)
+    p, knee = room.p.copy(), room.knee_pu
+    np.negative(s_pu, out=p[first:])
+    if not room.fixed:
+        knee = knee.copy()
+        begin = knee[0, first:]  # of the limit; a unit without one keeps its own
+        np.maximum(np.abs(s_pu) / i_max_pu, begin, out=begin)
+    return Demand(room.z, room.i, p, room.constant_power, knee, room.fixed)
 
 
 def relief(v_abs: Real, knee_pu: Any = (V_RELIEF_PU, V_RELIEF_PU)) -> Real:

@@ -27,12 +27,14 @@ def growth_per_s(v_pu: Complex, slope_pu: Complex, dt_s: float, turn_rad_per_s: 
     exact on the regular grid and of second order off it. Where it says nothing (exactly 0: at the start, after an
     event) or the voltage has changed by a third and more, the voltage turns with the rotor, by `turn_rad_per_s`.
     """
+    if np.count_nonzero(slope_pu) == len(v_pu) == np.count_nonzero(v_pu):  # as nearly always
+        step: Complex = slope_pu * dt_s / v_pu
+        if np.count_nonzero(np.abs(step) < 1 / 3) == len(v_pu):
+            moving: Complex = np.log(1 - step)
+            return moving / -dt_s
     told = slope_pu != 0
-    step: Complex = slope_pu * dt_s / np.where(v_pu == 0, 1, v_pu)
+    step = slope_pu * dt_s / np.where(v_pu == 0, 1, v_pu)
     told = told & (np.abs(step) < 1 / 3)
-    if told.all():
-        known: Complex = np.log(1 - step)
-        return known / -dt_s
     known = np.log(1 - np.where(told, step, 0))
     return np.where(told, known / -dt_s, 1j * turn_rad_per_s)
 

@@ -133,7 +133,8 @@ def _chord_solve(net: Reduction, need: Demand, emf: Complex, last: Solution, tur
     inverse, z = last.frame.chord.inverse, net.load_to_load
     bias = net.emf_to_load.dot(emf)
     v, before, moved = last.v_load, 0.0, 0.0
-    plain = need.constant_power and last.margin_pu >= 0 and need.fixed and not len(net.limited)
+    margin_last = last.margin_pu if need.fixed else lowest(need, v)
+    plain = need.constant_power and margin_last >= 0 and not len(net.limited)
     for iteration in range(1, MOST_CHORD_STEPS + 1):
         current = (need.p / v).conj() if plain else drawn(net, need, v, emf)
         change = inverse.dot((v - bias - z.dot(current)).view(np.float64))
@@ -144,9 +145,9 @@ def _chord_solve(net: Reduction, need: Demand, emf: Complex, last: Solution, tur
         rate = size / before if before else 1.0
         if size < TOLERANCE_PU or (rate < 0.1 and size * rate < TOLERANCE_PU):
             # no load has moved farther than all of them together: the voltages need no look while that is little
-            margin = last.margin_pu - moved if need.fixed else -1.0
+            margin = margin_last - moved
             margin = margin if margin > 0 else lowest(need, v)
-            if need.fixed and (margin < 0) != (last.margin_pu < 0):
+            if (need.fixed or plain) and (margin < 0) != (margin_last < 0):
                 return None  # the loads have another law on this side of a knee
             current = (need.p / v).conj() if plain else drawn(net, need, v, emf)
             return _solution(net, need, (emf, v, current), Frame(turn, last.frame.chord), iteration, margin)
@@ -185,7 +186,7 @@ def check_size(emf: Complex) -> None:
 
 def lowest(need: Demand, v: Complex) -> float:
     """How far the lowest node stands above its highest knee [pu]."""
-    above = np.abs(v[: len(need.p)]) - need.knee_pu.max(0)
+    above = np.abs(v[: len(need.p)]) - np.maximum(*need.knee_pu)
     return float(np.minimum.reduce(above, initial=np.inf))
 
 

@@ -47,9 +47,10 @@ def difference(one: Any, other: Any) -> float:
     return float(np.abs(a.astype(complex) - b.astype(complex)).max(initial=0.0))
 
 
-def test_diesel(monkeypatch):
+@pytest.mark.parametrize("dead_time_ms", [[24.0, 0.0, 10.0], [24.0, 12.0, 10.0], 24.0])
+def test_diesel(monkeypatch, dead_time_ms):
     p = diesel_parameters.Params(
-        s_rated_kva=[2000.0, 500.0, 100.0], dead_time_ms=[24.0, 0.0, 10.0], f_nom_hz=60, p_set_kw=[1000.0, 200.0, 50.0],
+        s_rated_kva=[2000.0, 500.0, 100.0], dead_time_ms=dead_time_ms, f_nom_hz=60, p_set_kw=[1000.0, 200.0, 50.0],
         reverse_power_s=0.2,
     )  # fmt: skip
     s0, held = np.array([1 + 0.1j, 0.2 + 0.05j, 0.05]), diesel.held(p)

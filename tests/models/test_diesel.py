@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 import case_b
-from gridloop.simulators.models import diesel
+from gridloop.simulators.models import compiled, diesel, diesel_step
 from gridloop.simulators.models.diesel import Inputs, Slopes, State, advance, align, held, initial, respond
 from gridloop.simulators.models.diesel_parameters import (
     A1,
@@ -392,14 +392,14 @@ def test_align_stands_at_what_the_grid_took():
     assert respond(p, after, held(p)).emf_pu == pytest.approx(applied)
     assert after.x[0, A3] == pytest.approx(0.817410, abs=6e-7)
     assert after.torque.value == pytest.approx(after.x[0, A3])
-    assert align(p, s, inputs(p), diesel._emf(s.x) * (1 + 1e-15)) is s
+    assert align(p, s, inputs(p), diesel._emf(p, s.x) * (1 + 1e-15)) is s
 
 
 def test_align_leaves_units_in_charge_alone():
     p = Params(s_rated_kva=[2000, 2000], s_base_mva=1, f_nom_hz=60)
     s0, v0 = np.repeat(S0, 2), np.repeat(V0, 2)
     s = start(p, s0, v0)
-    own = diesel._emf(s.x)
+    own = diesel._emf(p, s.x)
     after = align(p, s, inputs(p, s0, v0), own * np.array([1, 1.02]))
     assert np.array_equal(after.x[0], s.x[0]) and not np.array_equal(after.x[1], s.x[1])
     assert after.offset_pu[0].tolist() == [0, 0] and after.offset_pu[1, 0] > 0.01
@@ -435,3 +435,30 @@ def test_set_that_is_started_again_after_a_trip_counts_anew():
     again = advance(p, off, inputs(p), still(), 0.005)
     assert again.running[0] and not again.tripped[0] and (again.fuel_l > fuel).all()
     assert seconds(p, seconds(p, again, -0.06, 1), -0.06, 2).tripped[0]
+
+
+def test_step_in_products_is_that_stage_by_stage(monkeypatch):
+    monkeypatch.setattr(compiled, "ENABLED", False)
+    p = Params(
+        s_rated_kva=[2000.0, 500.0], dead_time_ms=[24.0, 10.0], governor_gain=[40.0, 30.0], p_set_kw=[900.0, 100.0]
+    )
+    s0, held_, random = np.array([0.9 + 0.1j, 0.1 + 0.05j]), held(p), np.random.default_rng(2)
+    state, ways, used = initial(p, s0, 1.05 * np.exp(0.2j) * np.ones(2)), [], []
+
+    def stage_by_stage(p, stages, x, v, whole):
+        used.append(len(used))
+        given = whole[:, diesel_step.STATES :].reshape(len(x), 4, diesel_step.GIVEN)
+        return diesel_step._stage_by_stage(p, None, x, v, (given, stages.tau_s[3], False))
+
+    for k in range(60):
+        u = held_._replace(
+            s_pu=s0 * (1 + 0.2 * random.normal()), v_pu=np.exp([0.1j, 0.05j]) * (1 + 0.02 * random.normal())
+        )
+        slopes, dt_s = Slopes(s0 * random.normal(), (0.3 + 0.2j) * np.ones(2)), (0.005, 0.01, 0.0033)[k % 3]
+        ways = [advance(p, state, u, slopes, dt_s)]
+        with monkeypatch.context() as patched:
+            patched.setattr(diesel_step, "_in_products", stage_by_stage)
+            ways.append(advance(p, state, u, slopes, dt_s))
+        assert ways[0].x == pytest.approx(ways[1].x, rel=1e-12, abs=1e-13)
+        state = ways[0]
+    assert len(used) >= 60  # no set came to a limit, which is integrated stage by stage anyway

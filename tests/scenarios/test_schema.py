@@ -198,7 +198,7 @@ def test_mistake_in_the_defaults_is_told_once_and_where_it_stands() -> None:
 # --- what is wrong: the whole message ---
 
 KEYS_OF_A_UNIT = (
-    "bus, control, droop_p_percent, droop_q_percent, e_max_pu, e_min_pu, efficiency_percent, filter_hz, "
+    "bus, control, device, droop_p_percent, droop_q_percent, e_max_pu, e_min_pu, efficiency_percent, filter_hz, "
     "i_max_percent, limiter_gain, limiter_rate_per_s, p_max_kw, p_min_kw, p_set_kw, q_set_kvar, s_rated_kva, "
     "source, type, v_correction_limit_pu, v_set_pu, z_pu"
 )

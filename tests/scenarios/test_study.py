@@ -226,6 +226,19 @@ def test_nobody_at_the_address_of_a_scheduler_is_told(tmp_path, monkeypatch):
         study(load("ieee9"), sets={"step_ms": [5]}, folder=tmp_path, scheduler="tcp://127.0.0.1:9")
 
 
+def test_no_seeds_are_refused():
+    with pytest.raises(ValueError, match="repeats = 0 must be at least 1"):
+        study(load("ieee9"), repeats=0)
+
+
+def test_a_range_is_printed_as_it_was_given_and_a_file_is_no_folder(tmp_path):
+    wrong = CliRunner().invoke(app, ["study", "ieee9", "--set", "step_ms=0:100:5:log"])
+    assert wrong.exit_code == 2 and "step_ms=0:100:5:log: with :log" in wrong.stderr
+    (tmp_path / "a.yaml").touch()
+    with pytest.raises(ValueError, match=r"a\.yaml is a file; a study needs a folder"):
+        study(load("ieee9"), sets={"step_ms": [5]}, folder=tmp_path / "a.yaml")
+
+
 def test_controls_are_compared_on_the_same_disturbances(tmp_path):
     scenario = load("ieee9").with_overrides({**QUICK, "until_s": 4})
     found = compare_controls(scenario, folder=tmp_path, jobs=2)

@@ -2,12 +2,14 @@
 
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from gridloop.scenarios import load
 from gridloop.scenarios.cli_study import between_commas, in_words, split_cases, split_sets
+from gridloop.scenarios.console import show_table
 from gridloop.scenarios.problems import ScenarioError
 from gridloop.scenarios.study_axes import along_x, along_y, even_ticks, log_ticks
 from gridloop.scenarios.study_folder import Journal, opened
@@ -16,7 +18,7 @@ from gridloop.scenarios.study_run import StudyProgress, run_name
 from gridloop.scenarios.study_svg import Chart, Margin, picture, runs_of, standalone
 from gridloop.scenarios.study_table import Curve, Row, check_metrics, curves
 from gridloop.scenarios.study_worker import Outcome
-from gridloop.scenarios.variants import fitting, forming, variants
+from gridloop.scenarios.variants import Comparison, fitting, forming, tables, variants
 
 INF, NAN = math.inf, math.nan
 
@@ -302,3 +304,25 @@ def test_events_of_links_that_a_control_has_not_are_left_out_and_told(ieee9):
     assert fitting(scenario, variants(scenario)["DAPI"])[1] == []
     with pytest.raises(ScenarioError, match="step_ms"):
         fitting(scenario, {"step_ms": 0})
+
+
+def test_a_figure_of_the_whole_run_is_not_shown_as_one_of_a_stretch():
+    rows = [
+        Row(Point(case, (), 1, {}, case), Outcome(
+            "done", "", 1.0, {"f_nadir": 59.0, "messages_sent": 9.0}, ({"f_nadir": 60.0}, {"f_nadir": 59.5})
+        ))
+        for case in ("[a]", "b")
+    ]  # fmt: skip
+    described = {"f_nadir": ("Hz", "lowest frequency"), "messages_sent": ("1", "messages sent")}
+    windows = [SimpleNamespace(start_s=0.0, end_s=1.0), SimpleNamespace(start_s=1.0, end_s=2.0)]
+    study = SimpleNamespace(rows=rows, described=described)
+    found = list(tables(Comparison(study, {"b": SimpleNamespace(windows=windows)}, None, {})))
+    assert found == [
+        ("from 1 to 2 s", [{"": "lowest frequency", "[a]": "59.5000 Hz", "b": "59.5000 Hz"}]),
+        ("whole run", [{"": "messages sent", "[a]": "9", "b": "9"}]),
+    ]
+
+
+def test_brackets_of_a_name_stay_in_a_table(capsys):
+    show_table([{"[a]": "[bold]", "b": ":100:"}])
+    assert "[a]" in (shown := capsys.readouterr().out) and "[bold]" in shown and ":100:" in shown

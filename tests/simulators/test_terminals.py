@@ -96,11 +96,11 @@ def test_wrong_terminals_are_refused(model: str, params: Any, words: str) -> Non
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"of": "Terminals-9", "row": 0}, "View: there is no row 0 of a group 'Terminals-9' of EMFs"),
-        ({"of": "Terminals-0", "row": 3}, "View: there is no row 3 of a group 'Terminals-0' of EMFs"),
-        ({"of": "Terminals-0", "row": -1}, "View: there is no row -1 of a group 'Terminals-0' of EMFs"),
-        ({"of": "Terminals-1", "row": 0}, "View: there is no row 0 of a group 'Terminals-1' of EMFs"),
-        ({"of": "Terminal-0", "row": 0}, "View: there is no row 0 of a group 'Terminal-0' of EMFs"),
+        ({"of": "Terminals-9", "row": 0}, "View: there is no row 0 of a group 'Terminals-9'"),
+        ({"of": "Terminals-0", "row": 3}, "View: there is no row 3 of a group 'Terminals-0'"),
+        ({"of": "Terminals-0", "row": -1}, "View: there is no row -1 of a group 'Terminals-0'"),
+        ({"of": "Terminals-1", "row": 0}, "View: row 0 of Terminals-1 injects power: give the View role 'power'"),
+        ({"of": "Terminal-0", "row": 0}, "View: there is no row 0 of a group 'Terminal-0'"),
         ({"of": "Terminals-0", "row": 0, "role": "speed"}, "View: role must be 'emf' or 'power', got 'speed'"),
     ],
 )
