@@ -23,6 +23,7 @@ from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.start import Plan
 from gridloop.scenarios.steady_build import build_steady
 from gridloop.scenarios.wire_control import Ends, add_control
+from gridloop.scenarios.wire_devices import SHOWN_BY_ADAPTER, Attached, Placed, add_devices, follow_control
 from gridloop.scenarios.wire_sources import Inverters, add_sources
 from gridloop.simulators import profiles
 from gridloop.simulators.device import E_USED, EVENTS, RECORD, DeviceSimulator, Sink, group_name
@@ -100,7 +101,7 @@ class _Starter:
 
 def build(
     plan: Plan, world: mosaik.World, sinks: Mapping[str, Sink] | None = None, log: Log | None = None,
-    remotes: Remotes | None = None,
+    remotes: Remotes | None = None, attached: Attached | None = None,
 ) -> Built:  # fmt: skip
     """Start and connect the simulators of a plan.
 
@@ -110,6 +111,7 @@ def build(
         sinks: takers of recorded rows, by the simulator's name ('Grid', 'Inverter', ...).
         log: takes (t_s, kind, target, outcome) of what happens in the grid.
         remotes: the simulators in other processes; none by default.
+        attached: the devices that stand in for units; needed where the plan has any.
     """
     sinks, remotes = sinks or {}, remotes or Remotes({}, {})
     starter = _Starter(world, remotes)
@@ -118,7 +120,7 @@ def build(
         steady = build_steady(plan, world, starter.here, sinks, log)
         parts = _Parts(steady.grid, dict(steady.entities), dict(steady.groups), dict(steady.terminals), {})
     else:
-        parts = _build_rms(plan, world, starter, sinks, log)
+        parts = _build_rms(plan, world, starter, sinks, log, attached or Attached({}))
     entities = parts.entities
     if scenario.meters:
         meters = starter.here("Meter", MeterSimulator(sinks.get("Meter")), attrs=meter_attributes(scenario))
@@ -143,20 +145,29 @@ class _Parts:
     groups: dict[str, Any]
     terminals: dict[str, Any]
     taps: dict[str, Any]
+    controllers: frozenset[str] = frozenset()  # units for which a device with an EMF may stand in
 
     def shown_by(self, name: str, attr: str) -> Any:
-        """The entity that shows an attribute: of a unit the grid tells what the network gave it, the unit the rest."""
+        """The entity that shows an attribute: of a unit the grid tells what the network gave it, the unit the rest.
+
+        Of a unit for which a device may stand in the adapter tells what it applied, and the View what that gave.
+        """
+        if attr in SHOWN_BY_ADAPTER and name in self.controllers:
+            return self.entities[f"{name}.device"]
+        if attr in GRID_SHOWS and f"{name}.view" in self.entities:
+            return self.entities[f"{name}.view"]
         return (self.taps.get(name) if attr in GRID_SHOWS else None) or self.entities[name]
 
 
 def _build_rms(
-    plan: Plan, world: mosaik.World, starter: _Starter, sinks: Mapping[str, Sink], log: Log | None
+    plan: Plan, world: mosaik.World, starter: _Starter, sinks: Mapping[str, Sink], log: Log | None, attached: Attached
 ) -> _Parts:
     """The grid, every unit coupled with it, what stands behind the units, and what controls them."""
     remotes = starter.remotes
     grid = _start_grid(plan, starter, sinks.get("Grid"), log)
     whole = grid.Grid()
-    parts = _Parts(whole, {"grid": whole} | {child.eid: child for child in whole.children}, {}, {}, {})
+    controllers = frozenset(one.unit for one in plan.devices if one.role == "controller")
+    parts = _Parts(whole, {"grid": whole} | {child.eid: child for child in whole.children}, {}, {}, {}, controllers)
     given: Any = None  # the simulator of all given powers
     for group in plan.groups:
         if group.model is not None:
@@ -176,8 +187,11 @@ def _build_rms(
         parts.taps.update({child.eid: child for child in terminal.children})
     inverters = Inverters(parts.groups, parts.entities, [name for name in parts.groups if name in remotes])
     parts.entities.update(add_sources(plan, world, starter.here, inverters, sinks))
+    placed = Placed(grid, parts.terminals, parts.entities, _grid_needs_frequency(plan))
+    parts.entities.update(add_devices(plan, world, starter.here, placed, attached, sinks, log))
     ends = Ends(parts.groups, parts.terminals, parts.entities, parts.shown_by, starter.forms)
     parts.entities.update(add_control(plan, world, starter.here, ends, sinks, log))
+    follow_control(plan, world, parts.entities)
     return parts
 
 
@@ -273,9 +287,18 @@ def couple(
     wanted = {port.attr for port in model.inputs} | {EVENTS}
     if any(event.kind == "unit_start" for event in plan.events):
         wanted.add(E_USED)  # a unit that is off follows its bus, or gives nothing
+    elif any(one.unit in group.ids for one in plan.devices):
+        wanted.add(E_USED)  # a model that is not in charge follows its device
+        answers[E_USED] = None  # not before one was applied
     for attr in [attr for attr in answers if attr in wanted]:
         form = back if attr != EVENTS else None  # a number
+        if answers[attr] is None:
+            form = _unless_none(form)
         link(world, terminal, units, attr, time_shifted=True, initial_data=answers, form=form)
+
+
+def _unless_none(form: Form | None) -> Form | None:
+    return form and (lambda value: None if value is None else form(value))
 
 
 def _grid_needs_frequency(plan: Plan) -> bool:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gridloop.scenarios.comms_parts import Comms, LinkBurst, LinkJitter, LinkKeys, SignalLink
 from gridloop.scenarios.control_parts import ChargeBalancing, Control, FrequencyControl, VoltageControl
+from gridloop.scenarios.device_parts import Device, Limits, OnLoss, SafeState
 from gridloop.scenarios.event_parts import shape_of
 from gridloop.scenarios.overrides import set_path
 from gridloop.scenarios.parts import Base, Grid, LoadLaw, Meter, Pcc, Profile, Record, Shedding, Sync
@@ -136,6 +137,7 @@ PARTS: dict[str, type[BaseModel]] = {
     "control.frequency": FrequencyControl, "control.voltage": VoltageControl, "control.balancing": ChargeBalancing,
     "comms": Comms, "comms.links.*": LinkKeys, "comms.signals.*": SignalLink, "study": Study, "prices": PriceList,
 }  # fmt: skip
+OF_DEVICES: dict[str | int, type[BaseModel]] = {"on_loss": OnLoss, "safe": SafeState, "limits": Limits}
 OF_LINKS: dict[str | int, type[BaseModel]] = {"jitter": LinkJitter, "burst": LinkBurst}
 
 
@@ -147,6 +149,10 @@ def _known_keys(merged: Any, path: Path) -> list[str]:
             part = shape_of(merged["events"][index]["do"])
         case ("units", name, "source"):
             part = SOURCES.get(merged["units"][name]["source"]["type"])
+        case ("units", _, "device"):
+            part = Device
+        case ("units", _, "device", last):
+            part = OF_DEVICES.get(last)
         case ("comms", *_, last) if last in OF_LINKS:
             part = OF_LINKS[last]
         case _:

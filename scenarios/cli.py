@@ -13,6 +13,7 @@ import typer
 
 from gridloop.scenarios.cli_compare import compare
 from gridloop.scenarios.cli_files import check, new, schema
+from gridloop.scenarios.cli_hil import hil
 from gridloop.scenarios.cli_margin import margin
 from gridloop.scenarios.cli_results import export, report
 from gridloop.scenarios.cli_study import study
@@ -25,6 +26,7 @@ from gridloop.scenarios.console import (
     err,
     line,
     out,
+    parse_swaps,
     read_scenario,
     show_header,
     show_plan,
@@ -64,15 +66,20 @@ def run(  # noqa: PLR0913 - the options of a command
         str, typer.Option("--remote", metavar="NAMES", show_default=False,
                           help="Simulators in processes of their own: Grid,Inverter; or that listen: Grid=HOST:PORT."),
     ] = "",
+    swap: Annotated[
+        list[str] | None,
+        typer.Option("--swap", metavar="UNIT=URL", show_default=False,
+                     help="A device in place of a unit: inv2=emulated:, inv2=modbus+tcp://HOST:502/1?map=NAME."),
+    ] = None,
     as_json: AsJson = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Run a scenario, keep its results and write a report."""
-    execute(scenario, sets, until_s, folder, as_json, debug, check_order=check_order, remote=remote)
+    execute(scenario, sets, until_s, folder, as_json, debug, check_order=check_order, remote=remote, swaps=swap)
 
 
 def execute(
     name: str, sets: list[str] | None, until_s: float | None, folder: Path | None, as_json: bool, debug: bool,
-    **options: Any,
+    swaps: list[str] | None = None, **options: Any,
 ) -> None:  # fmt: skip
     """What `run` and `demo` do; ends with the run's exit code."""
     with user_errors(debug):
@@ -81,14 +88,14 @@ def execute(
         from gridloop.scenarios.runner import RunFailed
         from gridloop.scenarios.runner import run as run_scenario
 
-        scenario = read_scenario(name, sets, until_s)
+        scenario, swap = read_scenario(name, sets, until_s), parse_swaps(swaps)
         console = err if as_json else out
         show_header(console, scenario)
         try:
             with live.display(console, scenario.until_s) as watch:
                 result = run_scenario(
                     scenario, folder=folder, watch=watch, planned=lambda p: show_plan(console, p),
-                    **options,
+                    swap=swap, **options,
                 )  # fmt: skip
         except RunFailed as failure:
             if debug:
@@ -109,7 +116,7 @@ def show_result(result: "Result", report_path: Path) -> None:
 
     wall_s, last_s = result.record["wall"]["total_s"], end_of(result)
     speed = f"{last_s:g} s in {wall_s:.2g} s ({last_s / wall_s:.0f} x real time)" if wall_s else ""
-    style = {"done": "green", "interrupted": "yellow"}.get(result.status, "red")
+    style = {"done": "green", "degraded": "yellow", "interrupted": "yellow"}.get(result.status, "red")
     if result.status == "interrupted":
         line(out, "interrupted", f"at t = {last_s:g} s; everything up to there is kept", style)
     elif result.status == "failed":
@@ -119,6 +126,9 @@ def show_result(result: "Result", report_path: Path) -> None:
     for event in result.events:
         if event.kind in ("voltage_collapse", "de_energised"):
             text = f"t = {event.t_s:g} s, bus {event.target}: {event.outcome}"
+            line(out, event.kind.replace("_", " "), text, "yellow")
+        elif event.kind in ("device_lost", "device_back"):
+            text = f"t = {event.t_s:g} s, {event.target}: {event.outcome}"
             line(out, event.kind.replace("_", " "), text, "yellow")
     for key in HEADLINES:
         if key in result.metrics and not (key == "collapse_count" and result.metrics[key].value == 0):
@@ -138,6 +148,7 @@ def end_of(result: "Result") -> float:
 
 for command in (check, new, schema, report, export, study, compare, margin):
     app.command()(command)
+app.add_typer(hil)
 
 
 @app.command()

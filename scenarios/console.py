@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 EXIT = {"done": 0, "failed": 1, "degraded": 3, "interrupted": 130}
 USER_ERROR = 2
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)  # :100: is a range of a user
+err = Console(stderr=True, highlight=False, emoji=False)
 
 ScenarioName = Annotated[str, typer.Argument(help="A scenario's .yaml file, or the name of one that ships (ieee9).")]
 Sets = Annotated[
@@ -67,6 +68,17 @@ def parse_sets(sets: list[str] | None) -> dict[str, Any]:
         except YAMLError as error:
             raise ValueError(f"--set {word}: {text!r} is not a YAML value") from error
     return overrides
+
+
+def parse_swaps(swaps: list[str] | None) -> dict[str, str]:
+    """`UNIT=URL` words as devices by unit."""
+    found = {}
+    for word in swaps or []:
+        unit, equals, url = word.partition("=")
+        if not equals or not unit or not url:
+            raise ValueError(f"--swap {word}: write UNIT=URL, e.g. --swap inv2=emulated:")
+        found[unit] = url
+    return found
 
 
 def read_scenario(name: str, sets: list[str] | None, until_s: float | None = None) -> "Scenario":
@@ -127,9 +139,9 @@ def show_table(rows: list[dict[str, Any]]) -> None:
     """Rows with the same keys as a table."""
     table = Table(box=None, pad_edge=True)
     for key, value in rows[0].items():
-        table.add_column(key, justify="right" if isinstance(value, float) else "left", overflow="fold")
+        table.add_column(escape(key), justify="right" if isinstance(value, float) else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(escape(_cell(value)) for value in row.values()))
     out.print(table)
 
 

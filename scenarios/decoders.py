@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gridloop.hil.adapter import columns as hil_columns
 from gridloop.scenarios.groups import Group
 from gridloop.scenarios.sources import AVAILABLE, COUNTED
 from gridloop.scenarios.start import Plan
@@ -12,6 +13,7 @@ from gridloop.simulators import profiles
 from gridloop.simulators.comms import RECORDS as LINK_RECORDS
 from gridloop.simulators.control import RECORDS as AGENT_RECORDS
 from gridloop.simulators.device import show
+from gridloop.simulators.grid_series import grid_columns
 from gridloop.simulators.meter import measured
 from gridloop.simulators.ports import Port
 from gridloop.simulators.recorder import Columns
@@ -28,6 +30,33 @@ def group_decoder(plan: Plan, group: Group) -> Callable[[list[Any]], Columns]:
         return whole
     energies = unit_decoder(model.outputs, COUNTED, group.ids, s_base_mva)
     return lambda rows: whole(rows) | {name: column for name, column in energies(rows).items() if name in kept}
+
+
+def applied_elsewhere(plan: Plan, decode: Callable[[list[Any]], Columns]) -> Callable[[list[Any]], Columns]:
+    """A group's decoder without what the adapter records of units for which a device may stand in."""
+    others = set(device_columns(plan))
+    return lambda rows: {name: column for name, column in decode(rows).items() if name not in others}
+
+
+def device_columns(plan: Plan) -> tuple[str, ...]:
+    """Columns of units for which a device may stand in."""
+    return hil_columns({one.unit: one.role for one in plan.devices})
+
+
+def grid_decoder(plan: Plan) -> Callable[[list[Any]], Columns]:
+    """A function that turns the grid's rows into columns; power in place of a unit's EMF counts as the unit's."""
+    signals = plan.scenario.record.signals
+    in_place = [one.unit for one in plan.devices if one.role == "power" and one.source == "emf"]
+    feeders = (*plan.feeders, *(f"{unit} as power" for unit in in_place))
+
+    def decode(rows: list[Any]) -> Columns:
+        columns = grid_columns(plan.case, feeders, rows, signals)
+        for unit in in_place:
+            for attr in ("P_gen[MW]", "Q_gen[MVar]", "connected[1]"):
+                columns[f"{unit}.{attr}"] = columns[f"{unit}.{attr}"] + columns.pop(f"{unit} as power.{attr}")
+        return columns
+
+    return decode
 
 
 def column_decoder(names: Sequence[str]) -> Callable[[list[Any]], Columns]:

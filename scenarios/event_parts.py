@@ -115,13 +115,21 @@ class KickEvent(_Event):
     """added to its voltage correction [pu]"""
 
 
+class SwapEvent(_Event):
+    """Let a unit's device stand in for it (`swap`), or its model again (`unswap`)."""
+
+    do: Literal["swap", "unswap"]
+    unit: Name
+    """the unit, which has a `device:`"""
+
+
 SHAPES: tuple[type[_Event], ...] = (
     LoadEvent, LineEvent, UnitEvent, FaultEvent, PccOpenEvent, PccCloseEvent, SetEvent,
-    LinkDownEvent, LinkUpEvent, AgentEvent, KickEvent,
+    LinkDownEvent, LinkUpEvent, AgentEvent, KickEvent, SwapEvent,
 )  # fmt: skip
 Event = Annotated[
     LoadEvent | LineEvent | UnitEvent | FaultEvent | PccOpenEvent | PccCloseEvent | SetEvent
-    | LinkDownEvent | LinkUpEvent | AgentEvent | KickEvent,
+    | LinkDownEvent | LinkUpEvent | AgentEvent | KickEvent | SwapEvent,
     Field(discriminator="do"),
 ]  # fmt: skip
 

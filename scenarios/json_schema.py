@@ -90,7 +90,7 @@ def _is(kind: str, control: str) -> dict[str, Any]:
 
 
 def _of_model(common: dict[str, Any], model: Model, has_controls: bool) -> dict[str, Any]:
-    own = {"type", "bus"} | ({"control", "source"} if has_controls else set())
+    own = {"type", "bus", "device"} | ({"control", "source"} if has_controls else set())
     own |= set(forming_keys(model))
     listed = {key: value for key, value in common.items() if key in own}
     return {
@@ -129,7 +129,7 @@ def _source_name(kind: str) -> str:
 
 def _given_power(common: dict[str, Any]) -> dict[str, Any]:
     part: dict[str, Any] = _without_titles(GivenPower.model_json_schema())
-    part["properties"] = {key: common[key] for key in ("type", "bus")} | part["properties"]
+    part["properties"] = {key: common[key] for key in ("type", "bus", "device")} | part["properties"]
     return part | {"anyOf": [{"required": ["p_gen"]}, {"required": ["p_load"]}]}
 
 

@@ -12,7 +12,10 @@ import numpy as np
 from gridloop.scenarios.build import TIME_RESOLUTION
 from gridloop.scenarios.decoders import (
     agent_columns,
+    applied_elsewhere,
     column_decoder,
+    device_columns,
+    grid_decoder,
     group_decoder,
     link_columns,
     meter_decoder,
@@ -21,14 +24,15 @@ from gridloop.scenarios.decoders import (
 )
 from gridloop.scenarios.facts import control_facts, drawing, kinds
 from gridloop.scenarios.measure import measure
+from gridloop.scenarios.metrics_devices import device_metrics
 from gridloop.scenarios.provenance import provenance
 from gridloop.scenarios.result import Event, Metric, Result, Window, open_run
 from gridloop.scenarios.sources import PV
 from gridloop.scenarios.start import Plan
 from gridloop.scenarios.wire_control import COMMS, SECONDARY
+from gridloop.scenarios.wire_devices import DEVICES
 from gridloop.simulators import profiles
 from gridloop.simulators.device import Sink
-from gridloop.simulators.grid_series import grid_columns
 from gridloop.simulators.recorder import Columns, Sampling, Stream
 
 SCHEMA = 1
@@ -47,25 +51,26 @@ class Recording:
         self._plan, self._path, self._watch = plan, path, watch
         self._events: list[Event] = []
         self._link_statistics: dict[str, dict[str, float]] = {}
+        self.device_statistics: Mapping[str, Mapping[str, Any]] = {}  # of links to devices, by unit
         self._provenance = provenance()
         self._began = time.monotonic()
         (path / "series").mkdir(exist_ok=True)
         s_base_mva, signals = plan.case.network.s_base_mva, plan.scenario.record.signals
-        self._streams = {
-            "Grid": self._stream("Grid", lambda rows: grid_columns(plan.case, plan.feeders, rows, signals))
-        }
+        self._streams = {"Grid": self._stream("Grid", grid_decoder(plan))}
         given = tuple(unit for group in plan.groups if group.model is None for unit in group.ids)
         for group in plan.groups:
             if group.model is not None:
                 decode = group_decoder(plan, group)
             else:
                 decode = unit_decoder(profiles.OUTPUTS, profiles.RECORDS, given, s_base_mva)
-            self._streams[group.name] = self._stream(group.name, decode)
+            self._streams[group.name] = self._stream(group.name, applied_elsewhere(plan, decode))
         for packs in plan.packs:
             decode = unit_decoder(packs.model.outputs, packs.model.records, packs.ids, s_base_mva)
             self._streams[packs.name] = self._stream(packs.name, decode)
         if plan.arrays:
             self._streams[PV] = self._stream(PV, pv_decoder(plan))
+        if plan.devices:
+            self._streams[DEVICES] = self._stream(DEVICES, column_decoder(device_columns(plan)))
         if plan.control is not None:
             self._streams[SECONDARY] = self._stream(SECONDARY, column_decoder(agent_columns(plan)))
         if plan.links and "links" in signals:
@@ -142,6 +147,7 @@ class Recording:
                 whole / last_s if last_s else np.nan, "1", "wall time per simulated time"
             ),
             **shares,
+            **(device_metrics(result, self.device_statistics) if self._plan.devices else {}),
         }  # fmt: skip
 
     def _write(
@@ -161,6 +167,7 @@ class Recording:
             "entities": kinds(self._plan),
             "control": control_facts(self._plan),
             "link_statistics": self._link_statistics,
+            "device_statistics": {unit: dict(counts) for unit, counts in self.device_statistics.items()},
             "events": [vars(event) for event in sorted(self._events, key=_order)],
             "metrics": {key: metric.to_json() for key, metric in whole.items()},
             "windows": [window.to_json() for window in windows],

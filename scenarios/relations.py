@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 from gridloop.scenarios.comms_checks import comms_problems
 from gridloop.scenarios.control_checks import agent_event_problems, control_problems
 from gridloop.scenarios.courses import Reference
+from gridloop.scenarios.device_checks import device_problems
 from gridloop.scenarios.event_parts import PccCloseEvent, PccOpenEvent, SetEvent, UnitEvent
 from gridloop.scenarios.problems import Path, Problem, did_you_mean
 from gridloop.scenarios.schema import Scenario
@@ -19,7 +20,7 @@ from gridloop.simulators.profile_table import base_unit
 SETTABLE = ("p_set_kw", "q_set_kvar", "v_set_pu")  # what a `set` event may change
 RESERVED = ("grid", "pcc")  # entities that every run, or every run with a utility grid, has
 # names of simulators that are no device models of units
-SIMULATORS = ("Grid", "Profile", "Meter", "Secondary", "Comms", "PV", "Battery", "CoulombBattery")
+SIMULATORS = ("Grid", "Profile", "Meter", "Secondary", "Comms", "PV", "Battery", "CoulombBattery", "Devices")
 PROFILE_ENDINGS = (".csv", ".parquet")
 
 
@@ -31,6 +32,7 @@ def relations(scenario: Scenario, broken: Collection[Path] = ()) -> list[Problem
         *_times(scenario), *_events(scenario), *_profiles(scenario), *_columns(scenario, broken), *_models(scenario),
         *_meters(scenario), *_defaults(scenario), *_shedding(scenario),
         *control, *agent_event_problems(scenario, aside), *comms_problems(scenario, aside),
+        *device_problems(scenario, broken),
     ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gridloop.scenarios.attach import open_devices, swapped
 from gridloop.scenarios.build import TIME_RESOLUTION, Built, build, open_world
 from gridloop.scenarios.recording import Recording, add_metrics, new_folder
 from gridloop.scenarios.remote import Remotes, places, programs
@@ -20,6 +21,7 @@ from gridloop.scenarios.result import Metric, Result
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.start import LONGEST_H_LAMBDA, Plan, plan
 from gridloop.scenarios.wire_control import COMMS
+from gridloop.scenarios.wire_devices import DEVICES
 from gridloop.simulators.failure import SimulatorFailure
 
 log = logging.getLogger(__name__)
@@ -70,7 +72,7 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
     scenario: Scenario, *, until_s: float | None = None, overrides: Mapping[str, Any] | None = None,
     folder: Path | str | None = None, watch: Callable[[Progress], None] | None = None,
     planned: Callable[[Plan], None] | None = None, extend: Callable[[Built], None] | None = None,
-    check_order: bool = False, remote: str | Iterable[str] = (),
+    check_order: bool = False, remote: str | Iterable[str] = (), swap: Mapping[str, Any] | None = None,
 ) -> Result:  # fmt: skip
     """Run a scenario and return its result.
 
@@ -85,14 +87,16 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
         check_order: run once more at half the step and add the metrics order_change_f and order_change_p.
         remote: simulators that run in processes of their own, e.g. ("Grid", "Inverter"), or that listen already,
             "Inverter=192.0.2.7:5678". The result is the same.
+        swap: devices that stand in for units from the start: a URL by the unit's name, {"inv2": "emulated:"}, or a
+            device of your own in this process, anything with the methods of `gridloop.hil.adapter.Handle`.
 
     Raises:
         ScenarioError: the scenario cannot run.
-        ValueError: `remote` names what is not there.
+        ValueError: `remote` or `swap` names what is not there.
         RunFailed: a simulator failed; the error carries the result up to there.
     """
     changes = dict(overrides or {}) | ({} if until_s is None else {"until_s": until_s})
-    what = plan(scenario.with_overrides(changes) if changes else scenario)
+    what = plan(swapped(scenario.with_overrides(changes) if changes else scenario, swap or {}))
     if planned is not None:
         planned(what)
     elif what.h_lambda > LONGEST_H_LAMBDA:
@@ -107,12 +111,13 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
         if watch is not None:
             watch(Progress(t_s, float(np.mean(outputs.f_hz))))
 
-    recording = Recording(what, new_folder(folder, what.scenario.name), each_look)
+    path = new_folder(folder, what.scenario.name)
+    recording = Recording(what, path, each_look)
     stopwatch, failure, interrupted = Stopwatch(), None, False
-    with remotes, open_world() as world:
+    with remotes, open_devices(what, swap or {}, path) as attached, open_world() as world:
         built = None
         try:
-            built = build(what, world, recording.sinks, recording.log, remotes)
+            built = build(what, world, recording.sinks, recording.log, remotes, attached)
             for simulator in built.simulators.values():
                 simulator.step = stopwatch.watched(simulator.step)
                 simulator.get_data = stopwatch.watched(simulator.get_data)
@@ -136,16 +141,26 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
                 _end_tasks(built)
         if not interrupted:
             failure = remotes.failure or failure
+        recording.device_statistics = attached.statistics
     for entry in remotes.left:
         recording.log(*entry)
     if failure is None:
-        status, message = ("interrupted", "stopped by the user") if interrupted else ("done", "")
+        lost = _lost(built)
+        status, message = ("degraded", lost) if lost else ("done", "")
+        if interrupted:
+            status, message = "interrupted", "stopped by the user"
         result = recording.finish(status, message, stopwatch.wall_s, _statistics(built))
         if check_order and not interrupted:
             result = add_metrics(result, _order_change(what.scenario, result, extend))
         return result
     result = recording.finish("failed", str(failure), stopwatch.wall_s, _statistics(built))
     raise RunFailed(str(failure), result) from failure
+
+
+def _lost(built: Built | None) -> str:
+    """Which devices were lost; '' if none."""
+    devices = None if built is None else built.simulators.get(DEVICES)
+    return "" if devices is None else "; ".join(f"{unit}: {of}" for unit, of in devices.lost.items())
 
 
 def _statistics(built: Built | None) -> dict[str, dict[str, float]]:
@@ -174,7 +189,8 @@ def _order_change(scenario: Scenario, result: Result, extend: Callable[[Built], 
 
 def _end_tasks(built: Built) -> None:
     """End the simulators' tasks that mosaik leaves waiting after a failure, lest Python complains at exit."""
-    tasks = [runner.task for runner in built.world.compile(use_cache=True).values() if hasattr(runner, "task")]
+    runners = built.world.compile(use_cache=True).values()
+    tasks = [task for runner in runners if (task := getattr(runner, "task", None)) is not None]  # None: not begun
     for task in tasks:
         task.cancel()
     built.world.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridloop.scenarios.control_plan import ControlPlan, Link, control_plan, signal_links
+from gridloop.scenarios.device_plan import DeviceRow, device_commands, device_rows
 from gridloop.scenarios.event_parts import LoadEvent
 from gridloop.scenarios.groups import Group
 from gridloop.scenarios.operating_point import OperatingPoint, Placed, droop_start, power_flow_start, stiffness
@@ -48,11 +49,14 @@ class Plan:
     arrays: tuple[Arrays, ...] = ()
     control: ControlPlan | None = None
     signals: tuple[Link, ...] = ()  # single connections over links
+    devices: tuple[DeviceRow, ...] = ()
+    commands: tuple[tuple[float, str, str], ...] = ()  # to devices: when, unit, swap or unswap
 
     @property
     def event_times_s(self) -> list[float]:
         """When something happens."""
-        return sorted({event.t_s for event in self.events} | {change.t_s for change in self.changes})
+        swaps = {t_s for t_s, *_ in self.commands}
+        return sorted({event.t_s for event in self.events} | {change.t_s for change in self.changes} | swaps)
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -127,7 +131,8 @@ def plan(scenario: Scenario) -> Plan:
     return Plan(
         scenario, case, groups, grid_events(scenario), set_point_changes(scenario), start.f_hz, h_lambda,
         net.position, net.branch_kinds, batteries, arrays(units.available, groups),
-        control_plan(scenario, groups), signal_links(scenario),
+        control_plan(scenario, groups), signal_links(scenario), device_rows(scenario, groups, network.s_base_mva),
+        device_commands(scenario),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, ConfigDict, model_validator
 
 from gridloop.scenarios.courses import Course, Reference
+from gridloop.scenarios.device_parts import Device
 from gridloop.scenarios.parts import Finite, Name, Part
 from gridloop.scenarios.source_parts import Source
 
@@ -35,6 +36,8 @@ class Unit(Part):
     """resistance and reactance between source and bus, own rating [pu]; absent: ideal source"""
     source: Source | None = None
     """inverter only: the battery or the photovoltaic array on its DC side; absent: a source without limits"""
+    device: Device | None = None
+    """the physical device that stands in for it; absent: the model alone"""
 
     @property
     def parameters(self) -> dict[str, float]:

@@ -20,7 +20,9 @@ from gridloop.simulators.models.diesel_parameters import (
     E_D,
     E_FD,
     E_Q,
+    GIVEN,
     SLIP,
+    STATES,
     V_R,
     VOLTAGE,
     X_F,
@@ -443,18 +445,21 @@ def test_step_in_products_is_that_stage_by_stage(monkeypatch):
         s_rated_kva=[2000.0, 500.0], dead_time_ms=[24.0, 10.0], governor_gain=[40.0, 30.0], p_set_kw=[900.0, 100.0]
     )
     s0, held_, random = np.array([0.9 + 0.1j, 0.1 + 0.05j]), held(p), np.random.default_rng(2)
-    state, ways, used = initial(p, s0, 1.05 * np.exp(0.2j) * np.ones(2)), [], []
+    state, ways = initial(p, s0, 1.05 * np.exp(0.2j) * np.ones(2)), []
+    used: list[int] = []
 
     def stage_by_stage(p, stages, x, v, whole):
         used.append(len(used))
-        given = whole[:, diesel_step.STATES :].reshape(len(x), 4, diesel_step.GIVEN)
+        given = whole[:, STATES:].reshape(len(x), 4, GIVEN)
         return diesel_step._stage_by_stage(p, None, x, v, (given, stages.tau_s[3], False))
 
     for k in range(60):
         u = held_._replace(
-            s_pu=s0 * (1 + 0.2 * random.normal()), v_pu=np.exp([0.1j, 0.05j]) * (1 + 0.02 * random.normal())
+            s_pu=s0 * complex(1 + 0.2 * random.normal()),
+            v_pu=np.exp([0.1j, 0.05j]) * complex(1 + 0.02 * random.normal()),
         )
-        slopes, dt_s = Slopes(s0 * random.normal(), (0.3 + 0.2j) * np.ones(2)), (0.005, 0.01, 0.0033)[k % 3]
+        slopes = Slopes(s0 * complex(random.normal()), np.full(2, 0.3 + 0.2j))
+        dt_s = (0.005, 0.01, 0.0033)[k % 3]
         ways = [advance(p, state, u, slopes, dt_s)]
         with monkeypatch.context() as patched:
             patched.setattr(diesel_step, "_in_products", stage_by_stage)

@@ -3,6 +3,7 @@
 import math
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -315,8 +316,9 @@ def test_a_figure_of_the_whole_run_is_not_shown_as_one_of_a_stretch():
     ]  # fmt: skip
     described = {"f_nadir": ("Hz", "lowest frequency"), "messages_sent": ("1", "messages sent")}
     windows = [SimpleNamespace(start_s=0.0, end_s=1.0), SimpleNamespace(start_s=1.0, end_s=2.0)]
-    study = SimpleNamespace(rows=rows, described=described)
-    found = list(tables(Comparison(study, {"b": SimpleNamespace(windows=windows)}, None, {})))
+    study: Any = SimpleNamespace(rows=rows, described=described)
+    runs: Any = {"b": SimpleNamespace(windows=windows)}
+    found = list(tables(Comparison(study, runs, None, {})))
     assert found == [
         ("from 1 to 2 s", [{"": "lowest frequency", "[a]": "59.5000 Hz", "b": "59.5000 Hz"}]),
         ("whole run", [{"": "messages sent", "[a]": "9", "b": "9"}]),

@@ -32,7 +32,7 @@ MODULE = [sys.executable, "-m", "gridloop.simulators"]
 
 
 def world_of(config: Any) -> Any:
-    patience = {"start_timeout": 60}  # a busy machine needs longer than mosaik's 10 s to import pandapower
+    patience: Any = {"start_timeout": 60}  # a busy machine needs longer than mosaik's 10 s to import pandapower
     return mosaik.World(
         config, patience, cache=False, time_resolution=1e-6, skip_greetings=True, configure_logging=False
     )

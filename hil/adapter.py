@@ -1,0 +1,475 @@
+"""The mosaik side of hardware in the loop: one row for each unit that a device may stand in for.
+
+A row has a role. A `controller` is told P, Q and V of its terminal and gives f and E; the row integrates the angle of
+f. A `power` device is told set-points, V and f and gives the P and Q that it feeds in. The row gives these to the View
+of the unit's terminal and says with `active[1]` whether they count.
+
+Whoever is not in charge follows what the grid really applied, so that every swap is without a bump: the row turns its
+angle to that of the applied EMF and keeps the difference in magnitude (of a power device: in power) as an offset that
+decays in `DECAY_S`. The model does the same in its `align`.
+"""
+
+import cmath
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import mosaik_api_v3
+import numpy as np
+
+from gridloop.hil.policy import FAULT, GOOD, STALE, Snapshot
+from gridloop.simulators.device import (
+    E_USED,
+    EVENTS,
+    SAME_EMF_PU,
+    SET_POINTS,
+    VA_USED,
+    Sink,
+    only_value,
+    refuse_unknown,
+)
+from gridloop.simulators.failure import SimulatorFailure
+from gridloop.simulators.ticks import Ticks
+
+DECAY_S = 0.5  # of what a swap takes over
+MOST_F_SHARE, MOST_E_PU = 0.2, 2.0  # a device that shows more is broken
+RETURN_S = 0.5  # a device that was lost must answer for so long before it drives again
+
+TOLD = ("P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]")  # by the grid, of the step before
+OF_MODEL = {"f[Hz]": "f_model[Hz]", "E[pu]": "E_model[pu]", "Va_emf[deg]": "Va_model[deg]", "P_gen[MW]": "P_model[MW]"}
+MORE = (  # what else reaches the unit's model, for devices that want to know it
+    "P_set[MW]", "Omega[rad_per_s]", "dOmega[rad_per_s2]", "v[pu]", "dv[pu_per_s]", "t_tick[s]", "P_max[MW]",
+    "P_min[MW]", "P_avail[MW]",
+)  # fmt: skip
+NEEDED = {"controller": ("f[Hz]", "E[pu]"), "power": ("P_gen[MW]", "Q_gen[MVar]")}
+APPLIED = {"controller": ("f[Hz]", "E[pu]", "Va_emf[deg]"), "power": ()}  # records that are not the model's row's
+RECORDS = ("P_meas[MW]", "Q_meas[MVar]", "age[ms]", "quality[1]", "residual_P[MW]", "active[1]")
+
+META: Any = {
+    "api_version": "3.0",
+    "type": "time-based",
+    "models": {
+        "Device": {
+            "public": True, "any_inputs": False,
+            "params": [
+                "unit", "role", "mode", "deadline_ms", "max_age_ms", "hold_ms", "then", "safe", "set_points",
+                "mw_per_hz", "most_mva", "shadow", "swapped", "where", "emf_start_pu",
+            ],
+            "attrs": [*dict.fromkeys((
+                *TOLD, E_USED, VA_USED, EVENTS, *OF_MODEL.values(), *MORE, "f[Hz]", "E[pu]", "Va_emf[deg]", *RECORDS,
+            ))],
+        },
+    },
+    "extra_methods": ["command"],
+}  # fmt: skip
+
+
+class Handle(Protocol):
+    """A device as the adapter knows it; no method waits for a wire, but `cycle` up to its timeout."""
+
+    def post(self, values: dict[str, float]) -> None:
+        """Tell the device; what its map does not name is left out."""
+
+    def snapshot(self) -> Snapshot:
+        """What it showed last."""
+
+    def cycle(self, timeout_s: float) -> Snapshot:
+        """What it shows after it was told what was posted."""
+
+    def safe(self) -> None:
+        """Bring it to its safe state."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How a device stands in for a unit."""
+
+    role: Literal["controller", "power"]
+    mode: Literal["free", "lockstep"] = "free"
+    deadline_ms: float = 25.0  # of a cycle in lockstep
+    max_age_ms: float = 200.0  # older values are no data
+    hold_ms: float = 500.0  # a silent device's last values hold for so long
+    then: Literal["model", "safe", "stop"] = "model"
+    safe: complex = 0j  # P + jQ that a power device feeds in once lost [MW, MVar]
+    set_points: Mapping[str, float] = field(default_factory=dict)  # by attribute, as of the start
+    mw_per_hz: float = math.nan  # power that the unit's droop line gives for a change of frequency
+    most_mva: float = math.inf  # apparent power that no device of this rating can mean
+    shadow: bool = False  # it never drives
+    swapped: bool = True  # it drives from the start
+    where: str = "the device"  # for the log
+    emf_start_pu: complex = 1 + 0j
+
+
+class DeviceLost(RuntimeError):
+    """A device is lost, and the scenario says that the run ends then."""
+
+
+Log = Callable[[float, str, str, str], None]
+
+
+class HilSimulator(mosaik_api_v3.Simulator):
+    """All units for which devices may stand in.
+
+    Args:
+        handles: of the devices by the units' names.
+        sink: takes (time, values (k,)) of every step; `columns` names the values.
+        log: takes (t_s, kind, target, outcome) of swaps and losses.
+        wait: called with simulated seconds at the start of every step; a pacer's.
+    """
+
+    def __init__(
+        self, handles: Mapping[str, Handle], sink: Sink | None = None, log: Log | None = None,
+        wait: Callable[[float], None] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(META)  # type: ignore[no-untyped-call]
+        self._handles, self._sink = handles, sink
+        self._log, self._wait = log or (lambda *_: None), wait
+        self._rows: dict[str, _Row] = {}
+        self._commands: list[tuple[int, str, str]] = []
+        self._changes: list[Any] = []
+        self._sid, self._resolution, self._f_nom_hz, self._time = "", 1.0, 50.0, 0
+        self._ticks: Ticks
+
+    def init(self, sid: str, time_resolution: float = 1.0, **sim_params: Any) -> Any:
+        """Set up the adapter.
+
+        Parameters:
+            step_ms: macro step (5).
+            extra_ticks_s: times of events (none).
+            f_nom_hz: nominal frequency (50).
+            commands: (t_s, unit, 'swap' | 'unswap') (none).
+            changes: set-points that change, (t_s, unit, key, value) with a key of SET_POINTS (none).
+        """
+        self._sid, self._resolution = sid, time_resolution
+        self._f_nom_hz = sim_params.pop("f_nom_hz", 50.0)
+        commands = sorted(sim_params.pop("commands", ()), key=lambda one: one[0])
+        self._commands = [(round(t_s / time_resolution), unit, do) for t_s, unit, do in commands]
+        changes = sorted(sim_params.pop("changes", ()), key=lambda one: one[0])
+        self._changes = [(round(t_s / time_resolution), *change) for t_s, *change in changes]
+        self._ticks = Ticks(sim_params.pop("step_ms", 5.0), sim_params.pop("extra_ticks_s", ()), time_resolution)
+        refuse_unknown("Devices", sim_params)
+        return self.meta
+
+    def create(self, num: int, model: str, **model_params: Any) -> Any:
+        """Create the row of one unit.
+
+        Model parameters:
+            unit: the unit's name.
+            others: fields of `Spec`.
+
+        Raises:
+            ValueError: more than one at a time, a unit without a handle or with a row already.
+        """
+        unit = model_params.pop("unit")
+        if num != 1:
+            raise ValueError(f"{model}: create one at a time")
+        if unit not in self._handles or unit in self._rows:
+            raise ValueError(f"{unit!r}: every device has one handle and one row")
+        self._rows[unit] = _Row(unit, self._handles[unit], Spec(**model_params), self._f_nom_hz)
+        return [{"eid": unit, "type": model, "rel": []}]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """`unit.attribute` of every value that the sink gets."""
+        return columns({unit: row.spec.role for unit, row in self._rows.items()})
+
+    @property
+    def lost(self) -> dict[str, str]:
+        """Units whose devices were lost while they drove, and of what."""
+        return {unit: row.lost_of for unit, row in self._rows.items() if row.lost_of}
+
+    def command(self, unit: str, do: str) -> None:
+        """Swap or unswap a unit at the next step.
+
+        Raises:
+            ValueError: there is no such unit or command.
+        """
+        if unit not in self._rows or do not in ("swap", "unswap"):
+            raise ValueError(f"{do} {unit}: the commands are swap and unswap of {', '.join(self._rows)}")
+        self._commands.insert(0, (self._time, unit, do))
+
+    def step(self, time: int, inputs: Any, max_advance: int) -> int:
+        """Tell the devices what the grid answered, take what they show, and decide who drives."""
+        t_s = round(time * self._resolution, 9)
+        self._time = time
+        if self._wait is not None:
+            self._wait(t_s)
+        while self._changes and self._changes[0][0] <= time:
+            _, unit, key, value = self._changes.pop(0)
+            attr, factor = SET_POINTS[key]
+            self._rows[unit].set_points[attr] = value * factor
+        while self._commands and self._commands[0][0] <= time:
+            _, unit, do = self._commands.pop(0)
+            self._tell(t_s, unit, self._rows[unit].take_command(t_s, do))
+        for unit, row in self._rows.items():  # all are told before any is waited for
+            row.take({attr: only_value(f"{unit}.{attr}", sources) for attr, sources in inputs.get(unit, {}).items()})
+            row.tell(t_s)
+        for unit, row in self._rows.items():
+            try:
+                self._tell(t_s, unit, row.advance(t_s))
+                row.refuse_loss()
+            except Exception as error:
+                raise SimulatorFailure(self._sid, unit, t_s, error) from error
+        if self._sink is not None:
+            self._sink(time, np.array([value for row in self._rows.values() for value in row.recorded()]))
+        return self._ticks.after(time)
+
+    def _tell(self, t_s: float, unit: str, entries: Sequence[tuple[str, str]]) -> None:
+        for kind, outcome in entries:
+            self._log(t_s, kind, unit, outcome)
+
+    def get_data(self, outputs: Any) -> Any:
+        """Values as of the last step."""
+        return {unit: {attr: self._rows[unit].shown[attr] for attr in attrs} for unit, attrs in outputs.items()}
+
+    def finalize(self) -> None:
+        """Leave every device in its safe state."""
+        for row in self._rows.values():
+            row.handle.safe()
+
+
+def columns(roles: Mapping[str, str]) -> tuple[str, ...]:
+    """`unit.attribute` of every value that is recorded, by the units' roles."""
+    return tuple(f"{unit}.{attr}" for unit, role in roles.items() for attr in (*APPLIED[role], *RECORDS))
+
+
+class _Row:
+    """One unit: what its device shows, what follows from it, and who drives."""
+
+    def __init__(self, unit: str, handle: Handle, spec: Spec, f_nom_hz: float) -> None:
+        self.unit, self.handle, self.spec, self._f_nom_hz = unit, handle, spec, f_nom_hz
+        self.set_points = dict(spec.set_points)
+        self.lost_of = ""
+        self._given: dict[str, Any] = {}
+        self._source = _Emf(spec.emf_start_pu, f_nom_hz) if spec.role == "controller" else _Power()
+        self._charge = _Charge(spec)
+        self._last_s: float | None = None
+        self._measured: Mapping[str, float] = {}
+        self._age_ms, self._quality = math.nan, FAULT
+        self.shown: dict[str, Any] = {}
+
+    def take_command(self, t_s: float, do: str) -> list[tuple[str, str]]:
+        return self._charge.command(t_s, do)
+
+    def take(self, given: dict[str, Any]) -> None:
+        """What the grid answered at the step before, and the model's row now."""
+        self._given |= given
+
+    def tell(self, t_s: float) -> None:
+        """Post what the device may want to know; a device in its safe state is left there."""
+        if self._charge.is_safe and self._charge.rests:
+            return
+        given, known = self._given, {"t[s]": t_s, **self.set_points}
+        known |= {attr: given[attr] for attr in (*TOLD, *MORE, EVENTS) if given.get(attr) is not None}
+        if "f_model[Hz]" in given:
+            known["f[Hz]"] = given["f_model[Hz]"]
+        self.handle.post(known)
+
+    def advance(self, t_s: float) -> list[tuple[str, str]]:
+        """Take what the device shows and decide who drives; what is to be logged."""
+        spec, drove = self.spec, self._charge.drives
+        seen = self.handle.cycle(spec.deadline_ms * 1e-3) if spec.mode == "lockstep" else self.handle.snapshot()
+        values, cause = self._judged(seen)
+        dt_s = 0.0 if self._last_s is None else t_s - self._last_s
+        self._source.advance(self._given, None if cause else values, dt_s, drove)
+        self._last_s = t_s
+        entries = self._charge.decide(t_s, cause)
+        if self._charge.lost_now:
+            self.lost_of = cause
+            if spec.then != "model":
+                self.handle.safe()
+        self._show(None if cause else values)
+        return entries
+
+    def refuse_loss(self) -> None:
+        """Raise DeviceLost if the device was lost and the run is to end then."""
+        if self._charge.lost_now and self.spec.then == "stop":
+            raise DeviceLost(f"{self.spec.where} is lost: {self.lost_of}; on_loss: {{then: stop}}")
+
+    def _judged(self, seen: Snapshot) -> tuple[Mapping[str, float], str]:
+        """Values of a snapshot, and why they are no data; '' where they are."""
+        self._age_ms = seen.age_s * 1e3
+        self._quality, cause = seen.quality, seen.cause
+        if seen.quality != GOOD:
+            return seen.values, cause or "no answer"
+        if self._age_ms > self.spec.max_age_ms:
+            self._quality = STALE
+            return seen.values, f"its values are {self._age_ms:.0f} ms old"
+        missing = [attr for attr in NEEDED[self.spec.role] if not math.isfinite(seen.values.get(attr, math.nan))]
+        if missing:
+            self._quality = FAULT
+            return seen.values, f"it gives no {', '.join(missing)}"
+        cause = self._implausible(seen.values)
+        self._quality = FAULT if cause else GOOD
+        return seen.values, cause
+
+    def _implausible(self, values: Mapping[str, float]) -> str:
+        """What no sound device of this unit shows: wrong registers, a wrong scale or a broken device."""
+        if self.spec.role == "power":
+            size = abs(complex(values["P_gen[MW]"], values["Q_gen[MVar]"]))
+            return f"its {size:g} MVA are beyond {self.spec.most_mva:g} MVA" if size > self.spec.most_mva else ""
+        f_hz, e_pu = values["f[Hz]"], values["E[pu]"]
+        if abs(f_hz - self._f_nom_hz) > MOST_F_SHARE * self._f_nom_hz:
+            return f"its frequency of {f_hz:g} Hz is too far from {self._f_nom_hz:g} Hz"
+        return "" if 0 < e_pu <= MOST_E_PU else f"its EMF of {e_pu:g} pu is none"
+
+    def _show(self, values: Mapping[str, float] | None) -> None:
+        given, spec, is_active = self._given, self.spec, self._charge.active
+        if values is not None:
+            self._measured = values
+        p, q = (self._measured.get(attr, math.nan) for attr in ("P_gen[MW]", "Q_gen[MVar]"))
+        if spec.role == "controller":
+            p, q = (self._measured.get(attr, given.get(attr, math.nan)) for attr in ("P_gen[MW]", "Q_gen[MVar]"))
+            of_model = given.get("f_model[Hz]", math.nan)
+            residual = (self._measured.get("f[Hz]", math.nan) - of_model) * spec.mw_per_hz
+            gives = {attr: given[OF_MODEL[attr]] for attr in APPLIED["controller"]}
+            if is_active:
+                gives = self._source.given
+        else:
+            residual = p - given.get("P_model[MW]", math.nan)
+            gives = self._source.given
+            if self._charge.is_safe:
+                gives = {"P_gen[MW]": spec.safe.real, "Q_gen[MVar]": spec.safe.imag}
+        self.shown = {
+            **gives, "active[1]": int(is_active), "P_meas[MW]": p, "Q_meas[MVar]": q, "age[ms]": self._age_ms,
+            "quality[1]": self._quality, "residual_P[MW]": residual,
+        }  # fmt: skip
+
+    def recorded(self) -> list[float]:
+        return [float(self.shown[attr]) for attr in (*APPLIED[self.spec.role], *RECORDS)]
+
+
+class _Emf:
+    """The EMF of a device that gives frequency and magnitude."""
+
+    def __init__(self, emf_pu: complex, f_nom_hz: float) -> None:
+        self._f_nom_hz = f_nom_hz
+        self._delta_rad, self._offset_pu = math.atan2(emf_pu.imag, emf_pu.real), 0.0
+        self._e_pu = math.nan  # as the device gave it; nan: it has not yet
+        self._f_hz, self._own_rad = f_nom_hz, math.nan
+
+    def advance(self, told: Mapping[str, Any], values: Mapping[str, float] | None, dt_s: float, drove: bool) -> None:
+        """Follow the EMF that the grid applied at the step before, then move on with what the device shows."""
+        used_pu, used_rad = told.get(E_USED, math.nan), math.radians(told.get(VA_USED, math.nan))
+        if not drove or self._is_other(used_pu, used_rad):
+            self._delta_rad, self._offset_pu = used_rad, used_pu - self._e_pu
+        f_hz, e_pu, own_rad = self._f_hz, self._e_pu, math.nan
+        if values is not None:
+            f_hz, e_pu = values["f[Hz]"], values["E[pu]"]
+            own_rad = math.radians(values.get("Va_emf[deg]", math.nan))
+            if math.isnan(self._e_pu):  # its first
+                self._f_hz, self._offset_pu = f_hz, used_pu - e_pu
+        turned = math.remainder(own_rad - self._own_rad, 2 * math.pi)
+        if math.isnan(turned):  # only its frequency is known
+            turned = math.pi * (self._f_hz + f_hz - 2 * self._f_nom_hz) * dt_s
+        self._delta_rad = math.remainder(self._delta_rad + turned, 2 * math.pi)
+        self._offset_pu *= math.exp(-dt_s / DECAY_S)
+        self._f_hz, self._e_pu, self._own_rad = f_hz, e_pu, own_rad
+
+    def _is_other(self, used_pu: float, used_rad: float) -> bool:
+        """Whether the grid applied another EMF than was given: the unit is off."""
+        own = cmath.rect(self._e_pu + self._offset_pu, self._delta_rad)
+        return abs(cmath.rect(used_pu, used_rad) - own) > SAME_EMF_PU
+
+    @property
+    def given(self) -> dict[str, float]:
+        """What the grid may apply."""
+        return {
+            "f[Hz]": self._f_hz, "E[pu]": self._e_pu + self._offset_pu, "Va_emf[deg]": math.degrees(self._delta_rad),
+        }  # fmt: skip
+
+
+class _Power:
+    """The power of a device that feeds in."""
+
+    def __init__(self) -> None:
+        self._s: complex | None = None  # as the device gave it [MW, MVar]
+        self._offset = 0j
+
+    def advance(self, told: Mapping[str, Any], values: Mapping[str, float] | None, dt_s: float, drove: bool) -> None:
+        """Follow the power that the grid took at the step before, then take what the device shows."""
+        s = self._s if values is None else complex(values["P_gen[MW]"], values["Q_gen[MVar]"])
+        if not drove and s is not None:
+            taken = complex(told["P_gen[MW]"], told["Q_gen[MVar]"])
+            self._offset = taken - (s if self._s is None else self._s)
+        self._offset *= math.exp(-dt_s / DECAY_S)
+        self._s = s
+
+    @property
+    def given(self) -> dict[str, float]:
+        s = (0j if self._s is None else self._s) + self._offset
+        return {"P_gen[MW]": s.real, "Q_gen[MVar]": s.imag}
+
+
+class _Charge:
+    """Who drives a unit: its model or its device."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._wanted, self._state = False, "model"  # model | wait | device | hold | lost
+        self._since_s, self._good_s = 0.0, math.nan
+        self.lost_now = False
+        self._pending = spec.swapped
+
+    @property
+    def active(self) -> bool:
+        """Whether what the row gives counts."""
+        return self.drives or self.is_safe
+
+    @property
+    def drives(self) -> bool:
+        """Whether the device is in charge, with what it shows or showed last."""
+        return self._state in ("device", "hold")
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether a lost device's safe power counts."""
+        return self._state == "lost" and self._spec.then == "safe"
+
+    @property
+    def rests(self) -> bool:
+        """Whether a lost device has not answered again."""
+        return math.isnan(self._good_s)
+
+    def command(self, t_s: float, do: str) -> list[tuple[str, str]]:
+        """Take a command; what is to be logged at once."""
+        self._pending = False
+        if do == "unswap":
+            was_in = self._wanted
+            self._wanted, self._state = False, "model"
+            return [("unswap", "the model drives" if was_in else "nothing to do: the model drives")]
+        if self._spec.shadow:
+            return [("swap", f"shadow only, the model drives: nothing may be written to {self._spec.where}")]
+        if not self._wanted:
+            self._wanted, self._state, self._since_s = True, "wait", t_s
+            return []
+        return [("swap", "nothing to do: the device drives")]
+
+    def decide(self, t_s: float, cause: str) -> list[tuple[str, str]]:
+        """Who drives from now on; `cause` is why the device gives no data, '' where it does."""
+        self.lost_now = False
+        entries = self.command(t_s, "swap") if self._pending else []
+        if not self._wanted:
+            return entries
+        if not cause:
+            return entries + self._good(t_s)
+        self._good_s = math.nan
+        if self._state == "device":
+            self._state, self._since_s = "hold", t_s
+        if self._state in ("hold", "wait") and t_s - self._since_s >= self._spec.hold_ms * 1e-3 - 1e-9:
+            self._state, self.lost_now = "lost", True
+            then = {"model": "the model drives", "safe": "the safe set-point holds", "stop": "the run stops"}
+            return [*entries, ("device_lost", f"{cause}; {then[self._spec.then]}")]
+        return entries
+
+    def _good(self, t_s: float) -> list[tuple[str, str]]:
+        before = self._state
+        if before == "lost":
+            self._good_s = t_s if math.isnan(self._good_s) else self._good_s
+            if t_s - self._good_s < RETURN_S - 1e-9:
+                return []
+        self._state = "device"
+        if before == "wait":
+            return [("swap", f"{self._spec.where} drives")]
+        return [("device_back", f"{self._spec.where} drives again")] if before == "lost" else []
