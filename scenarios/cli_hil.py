@@ -4,7 +4,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -159,12 +160,13 @@ def selftest(as_json: AsJson = False, debug: Debug = False) -> None:
     with user_errors(debug):
         from gridloop.hil.selftest import run_checks
 
-        logging.getLogger("gridloop.hil").setLevel(logging.ERROR)  # links are lost on purpose
         rows = []
-        for check in run_checks():
-            rows.append({"check": check.check, "verdict": "pass" if check.passed else "FAIL", "finding": check.finding})
-            if not as_json:
-                line(out, rows[-1]["verdict"], f"{check.check}: {check.finding}", "green" if check.passed else "red")
+        with _only_errors_of("gridloop.hil"):  # links are lost on purpose
+            for check in run_checks():
+                verdict = "pass" if check.passed else "FAIL"
+                rows.append({"check": check.check, "verdict": verdict, "finding": check.finding})
+                if not as_json:
+                    line(out, verdict, f"{check.check}: {check.finding}", "green" if check.passed else "red")
         if as_json:
             print(json.dumps(rows))
         raise typer.Exit(0 if all(row["verdict"] == "pass" for row in rows) else EXIT["failed"])
@@ -283,15 +285,27 @@ def _show(rows: Sequence[Mapping[str, str]]) -> None:
     show_table([{key: escape(row[key]) for key in full} for row in rows])
 
 
+@contextmanager
+def _only_errors_of(name: str) -> Iterator[None]:
+    """Keep a part of the program quiet below errors for as long as this lasts."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _run(what: Coroutine[Any, Any, T]) -> T:
     """Ask a device; a link that fails is said in one line."""
     import asyncio
 
     from gridloop.hil.links import LinkError
 
-    logging.getLogger("gridloop.hil.links").setLevel(logging.ERROR)  # the error itself says it
     try:
-        return asyncio.run(what)
+        with _only_errors_of("gridloop.hil.links"):  # the error itself says it
+            return asyncio.run(what)
     except LinkError as error:
         err.print(f"error: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT["failed"]) from error
