@@ -15,7 +15,7 @@ demo: $(READY)
 	@$(BIN)/gridloop demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 check: $(READY)
 	$(BIN)/ruff check
