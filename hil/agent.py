@@ -123,9 +123,11 @@ def to_json(frame: Frame) -> bytes:
 
 def from_json(line: bytes) -> Frame:
     """The frame of a line without its end; ValueError: it has none."""
-    body, _, check = (line[:-1] if line.endswith(b"\r") else line).rpartition(b"*")
+    body, star, check = (line[:-1] if line.endswith(b"\r") else line).rpartition(b"*")
+    if not star or len(check) != 8:
+        raise ValueError("form")
     if b"%08x" % crc32(body) != check:
-        raise ValueError("checksum" if len(check) == 8 else "form")
+        raise ValueError("checksum")
     try:
         parts = json.loads(body, parse_constant=lambda word: 1 / 0)
         kind, seq, t_ms, values = (parts[name] for name in ("type", "seq", "t_ms", "values"))

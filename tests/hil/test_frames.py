@@ -6,7 +6,7 @@ import struct
 from zlib import crc32
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gridloop.hil import agent
@@ -220,6 +220,7 @@ def test_an_unknown_codec_names_those_that_there_are():
 
 
 @NAMES
+@example([b"\0" * 8 + b"\n"])  # as long as a checksum, and none
 @given(st.lists(st.one_of(st.binary(max_size=40), FRAMES), max_size=6))
 def test_the_agent_has_the_same_frames(name, parts):
     # agent.py is one file with its own copy
