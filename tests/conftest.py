@@ -1,4 +1,4 @@
-"""A test marked `peers("chromium", packages=["mosaik-csv"])` runs only where these are installed."""
+"""Examples are the same in every run. A test marked `peers("chromium", packages=["mosaik-csv"])` runs only where these are installed."""
 
 import os
 import shutil
@@ -6,6 +6,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 
 import pytest
+from hypothesis import settings
+
+# the same examples in every run; HYPOTHESIS_PROFILE=default searches for new ones
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 REQUIRE = "GRIDLOOP_REQUIRE_PEERS"
 LEAST_PYTHON = {"mosaik-hdf5": (3, 12)}  # packages that cannot be installed everywhere
