@@ -1,4 +1,7 @@
-"""Examples are the same in every run. A test marked `peers("chromium", packages=["mosaik-csv"])` runs only where these are installed."""
+"""What holds for all tests: the same examples in every run, and peers.
+
+A test marked `peers("chromium", packages=["mosaik-csv"])` runs only where these are installed.
+"""
 
 import os
 import shutil
