@@ -167,6 +167,13 @@ def droop_lines(p: Params, u: Inputs) -> DroopLines:
     return lines
 
 
+def power_limits_pu(p: Params, u: Inputs) -> tuple[Real, Real]:
+    """Least and largest active power (n,); where unit and DC side cannot both be kept, what the DC side has counts."""
+    high = np.minimum(p.p_max_kw * p.kw_to_pu, p.efficiency * u.p_dc_max_pu)
+    low = np.maximum(p.p_min_kw * p.kw_to_pu, u.p_dc_min_pu / p.efficiency)
+    return np.minimum(low, high), high
+
+
 def _power_limits_pu(p: Params, u: Inputs) -> tuple[Real, Real] | None:
     """Remembered by itself, because the corrections of a secondary control change more often."""
     if p.line_memory:
@@ -174,11 +181,8 @@ def _power_limits_pu(p: Params, u: Inputs) -> tuple[Real, Real] | None:
         if u.p_dc_max_pu is seen.p_dc_max_pu and u.p_dc_min_pu is seen.p_dc_min_pu:
             known: tuple[Real, Real] | None = lines.p_limits_pu
             return known
-    high = np.minimum(p.p_max_kw * p.kw_to_pu, p.efficiency * u.p_dc_max_pu)
-    low = np.maximum(p.p_min_kw * p.kw_to_pu, u.p_dc_min_pu / p.efficiency)
-    if not (np.isfinite(low).any() or np.isfinite(high).any()):
-        return None
-    return np.minimum(low, high), high  # where both cannot be kept, what the DC side has counts
+    low, high = power_limits_pu(p, u)
+    return (low, high) if np.isfinite(low).any() or np.isfinite(high).any() else None
 
 
 def _limiter(p: Params, state: tuple[Complex, Real, Real], limits: tuple[Real, Real]) -> Real:

@@ -40,6 +40,14 @@ class Settings(NamedTuple):
     v_correction_pu: Real  # the same of the voltage
 
 
+def _drawn(p: inverter.Params | DieselParams, u: inverter.Inputs | diesel.Inputs) -> Settings:
+    """The lines that the set-points of units with droop draw."""
+    return Settings(
+        p.droop_p_rad_per_s_pu, p.droop_q_pu, u.p_set_pu, u.q_set_pu, u.v_set_pu, u.omega_rad_per_s,
+        u.v_correction_pu,
+    )  # fmt: skip
+
+
 class Line(Protocol):
     """Units of one model at rest."""
 
@@ -64,17 +72,11 @@ class InverterLine:
     @property
     def settings(self) -> Settings:
         """The lines that the set-points draw."""
-        p, u = self.params, self.given
-        return Settings(
-            p.droop_p_rad_per_s_pu, p.droop_q_pu, u.p_set_pu, u.q_set_pu, u.v_set_pu, u.omega_rad_per_s,
-            u.v_correction_pu,
-        )  # fmt: skip
+        return _drawn(self.params, self.given)
 
     def power_limits_pu(self, at: Terminal) -> tuple[Real, Real]:
         """The units' own limits and those of their DC sides."""
-        p, u = self.params, self.given
-        low = np.maximum(p.p_min_kw * p.kw_to_pu, u.p_dc_min_pu / p.efficiency)
-        return low, np.minimum(p.p_max_kw * p.kw_to_pu, u.p_dc_max_pu * p.efficiency)
+        return inverter.power_limits_pu(self.params, self.given)
 
     def voltage_miss_pu(self, at: Terminal, correction_pu: Real) -> Real:
         """Of the EMF, which has clamps."""
@@ -96,11 +98,7 @@ class DieselLine:
     @property
     def settings(self) -> Settings:
         """The lines that the set-points draw."""
-        p, u = self.params, self.given
-        return Settings(
-            p.droop_p_rad_per_s_pu, p.droop_q_pu, u.p_set_pu, u.q_set_pu, u.v_set_pu, u.omega_rad_per_s,
-            u.v_correction_pu,
-        )  # fmt: skip
+        return _drawn(self.params, self.given)
 
     def power_limits_pu(self, at: Terminal) -> tuple[Real, Real]:
         """What the limits of the torque leave behind damping and armature.
