@@ -40,13 +40,13 @@ from gridloop.scenarios.plant import (
     PlantUnit,
 )
 from gridloop.scenarios.result import Metric
+from gridloop.scenarios.sources import SOURCE_STEP_MS
 from gridloop.scenarios.spans import HOUR_S, SAME_TIME_S, Real, Stretch, Trace
 from gridloop.simulators.models import battery, coulomb_battery, diesel_parameters, inverter
 
 MWH_PER_L = 9.84e-3  # lower heating value of diesel
 IDLE_SHARE = 1e-3  # a device that moves less than at this share of its rating is judged as if it moved that much
 LEAST_MWH = 1e-12
-BATTERY_STEP_S = 0.1  # of a battery where the macro step is not longer
 SAME_SOC = 1e-9
 NETWORK = "network"
 
@@ -247,7 +247,7 @@ def refused_mwh(unit: PlantUnit, pack: Pack, stretch: Stretch, step_s: float) ->
         return 0.0
     t_s = unit.traces[SOC].t_s
     counts = within(t_s, stretch)
-    if counts.sum() < 2 or np.diff(t_s).max() > max(step_s, BATTERY_STEP_S) * (1 + 1e-6):
+    if counts.sum() < 2 or np.diff(t_s).max() > max(step_s, SOURCE_STEP_MS * 1e-3) * (1 + 1e-6):
         return 0.0
     terminal, unserved, most, least = (unit.traces[key].values for key in needed)
     refused, soc = np.diff(unserved), unit.traces[SOC].values[1:] / 100

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from gridloop.scenarios.groups import Course, Group
 from gridloop.scenarios.operating_point import OperatingPoint, Placed
 from gridloop.scenarios.problems import Problem
 from gridloop.scenarios.schema import Scenario
-from gridloop.scenarios.sources import EFFICIENCY_PERCENT, Available, available, own_defaults
+from gridloop.scenarios.sources import Available, available, own_defaults
 from gridloop.scenarios.unit_parts import Unit
 from gridloop.simulators.models.network import Complex, Mask, Network, Real
 from gridloop.simulators.ports import Model
@@ -62,8 +63,11 @@ class Units:
             raise self._scenario.error(Problem(("units",), f"photovoltaics: {error}")) from error
 
     def _efficiency_percent(self, place: int) -> float:
-        return self._given[place].get("efficiency_percent", EFFICIENCY_PERCENT)
+        model = self._models[place]
+        assert model is not None  # who has an array is an inverter
+        return float(self._given[place].get("efficiency_percent", _default(model, "efficiency_percent")))
 
+    @cached_property
     def placed(self) -> Placed:
         """Where the units stand and what they are to do."""
         network = self._network
@@ -74,7 +78,7 @@ class Units:
             return np.array([each.get(key, np.nan) for each in self._given], float) * factor
 
         p, q = column("p_set_kw", self._kw), column("q_set_kvar", self._kw)
-        for places, params in self._by_model():
+        for places, params in self._by_model:
             possible = getattr(params, "s_settled_pu", None)  # a source may have less than is asked of it
             if possible is not None:
                 p[places] = np.where(np.isnan(p[places]), np.nan, possible.real)
@@ -104,14 +108,14 @@ class Units:
         """Source impedances on the system base: the models' own, or from the file's on the units' own ratings."""
         own: Complex = np.array([complex(*(unit.z_pu or (0.0, 0.0))) for unit in self._units], complex)
         z: Complex = own * self._network.s_base_mva * 1e3 / np.nan_to_num(self._ratings(), nan=1.0)
-        for places, params in self._by_model():
+        for places, params in self._by_model:
             z[places] = getattr(params, "impedance_pu", z[places])
         return z
 
     @property
     def _machines(self) -> list[tuple[list[int], Any]]:
         """Places and parameters of units that bring an impedance of their own."""
-        return [(places, params) for places, params in self._by_model() if hasattr(params, "impedance_pu")]
+        return [(places, params) for places, params in self._by_model if hasattr(params, "impedance_pu")]
 
     @property
     def without_droop(self) -> list[str]:
@@ -148,10 +152,11 @@ class Units:
     def _per_unit(self, name: str) -> Real:
         """A figure of the models that know it, 0 of the others."""
         values = np.zeros(len(self._units))
-        for places, params in self._by_model():
+        for places, params in self._by_model:
             values[places] = getattr(params, name, 0.0)
         return values
 
+    @cached_property
     def _by_model(self) -> list[tuple[list[int], Any]]:
         """Places of the units of each model, and their parameters."""
         found = []
@@ -173,10 +178,10 @@ class Units:
     def groups(self, start: OperatingPoint) -> tuple[Group, ...]:
         """The units in groups; at a power-flow start its result becomes the set-points of those with a model."""
         found = []
-        for places, params in self._by_model():
+        for places, params in self._by_model:
             model = self._models[places[0]]
             if self._scenario.start == "power_flow":
-                own = self.placed().is_fixed[places]
+                own = self.placed.is_fixed[places]
                 # a machine holds the voltage of its terminal, not the EMF behind its impedance
                 holds = start.v_bus[self._rows] if hasattr(params, "impedance_pu") else start.emf_pu
                 settled = _settled(params, start.s_pu[places], holds[places], self._kw, own)

@@ -19,7 +19,6 @@ from gridloop.simulators.pv_modules import pv_module
 
 SOURCE_STEP_MS = 100.0
 PV = "PV"  # name of the simulator of all arrays
-EFFICIENCY_PERCENT = 97.0  # of an inverter whose unit gives none, as in the models
 COUNTED = ("E_gen[MWh]", "E_ac[MWh]", "E_conversion_loss[MWh]")  # energies of an inverter that has a source
 SAME_KW = 1e-6
 AVAILABLE = ("P_avail[MW]",)  # what a run records of arrays

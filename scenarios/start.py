@@ -96,7 +96,7 @@ def plan(scenario: Scenario) -> Plan:
             Problem(("units", name), "start: droop needs a droop law, which this type has none of: start: power_flow")
             for name in units.without_droop
         ))  # fmt: skip
-    placed, pcc = units.placed(), _pcc(scenario, network)
+    placed, pcc = units.placed, _pcc(scenario, network)
     try:
         if scenario.start == "power_flow":
             start = power_flow_start(network, loads, net.generators, placed, pcc, law.v0_pu)
