@@ -34,6 +34,7 @@ UNITS: dict[str, dict[str, float]] = {
 QUANTITY = {unit: (quantity, size) for quantity, units in UNITS.items() for unit, size in units.items()}
 
 Form = Callable[[Any], Any]
+Start = Callable[..., Any]  # (name, simulator, **init) -> mosaik's model factory
 
 
 class UnitError(ValueError):

@@ -1,24 +1,24 @@
 """A planned scenario of `mode: steady` in a mosaik world: one grid that settles, and the sources of its units."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gridloop.scenarios.links import link
+from gridloop.scenarios.links import Start, link
 from gridloop.scenarios.sources import PV
 from gridloop.scenarios.start import Plan
 from gridloop.simulators.control_settings import law_named, settings
 from gridloop.simulators.device import DeviceSimulator, Sink, group_name
 from gridloop.simulators.models.secondary import VOLTAGE_LAWS
 from gridloop.simulators.models.steady_storage import within_steps
+from gridloop.simulators.operation import Log
 from gridloop.simulators.profiles import ProfileSimulator
-from gridloop.simulators.settled import Log, SettledSimulator
+from gridloop.simulators.settled import SettledSimulator
 from gridloop.simulators.settled_control import NamedControl, Store
 from gridloop.simulators.settled_units import AHEAD, SOC
 
 TUNED = ("frequency", "voltage", "balancing", "more")  # settings of the agents that matter at rest
-Start = Callable[..., Any]  # (name, simulator, **init) -> mosaik's model factory
 
 
 class SteadyParts(NamedTuple):

@@ -6,19 +6,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gridloop.scenarios.control_plan import Agents, ControlPlan, Link
-from gridloop.scenarios.links import Form, link
+from gridloop.scenarios.links import Form, Start, link
 from gridloop.scenarios.schedule import link_events
 from gridloop.scenarios.start import Plan
 from gridloop.simulators.comms import MESSAGE, RECEIVED, CommSimulator
 from gridloop.simulators.control import SecondarySimulator
 from gridloop.simulators.device import Sink
+from gridloop.simulators.operation import Log
 
 COMMS, SECONDARY = "Comms", "Secondary"  # names of the simulators
 RAMPED = {"Omega[rad_per_s]": "dOmega[rad_per_s2]", "v[pu]": "dv[pu_per_s]"}
 TICK = "t_tick[s]"
 MEASURED = ("f[Hz]", "Vm[pu]")  # of law C
-Start = Callable[..., Any]  # (name, simulator, **init) -> mosaik's model factory
-Log = Callable[[float, str, str, str], None]
 
 
 class Ends(NamedTuple):

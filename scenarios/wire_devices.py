@@ -11,17 +11,16 @@ import numpy as np
 
 from gridloop.hil.adapter import OF_MODEL, TOLD, Handle, HilSimulator
 from gridloop.scenarios.device_plan import DeviceRow
-from gridloop.scenarios.links import link
+from gridloop.scenarios.links import Start, link
 from gridloop.scenarios.start import Plan
 from gridloop.simulators.device import E_USED, EVENTS, VA_USED, Sink
+from gridloop.simulators.operation import Log
 
 DEVICES = "Devices"  # name of the simulator
 SHOWN_BY_ADAPTER = ("f[Hz]", "E[pu]", "Va_emf[deg]")  # of a controller's unit: what the grid applied
 LIMITS = {"P_max[MW]": np.inf, "P_min[MW]": -np.inf}  # of a battery, before it has told them
 ANSWERS = (*TOLD, E_USED, VA_USED, EVENTS)
 CORRECTIONS = ("Omega[rad_per_s]", "dOmega[rad_per_s2]", "v[pu]", "dv[pu_per_s]", "t_tick[s]")
-Start = Callable[..., Any]  # (name, simulator, **init) -> mosaik's model factory
-Log = Callable[[float, str, str, str], None]
 
 
 class Attached(NamedTuple):

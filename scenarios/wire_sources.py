@@ -1,11 +1,11 @@
 """Batteries and photovoltaics in the mosaik world, connected with the inverters that they feed."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gridloop.scenarios.links import Form, link
+from gridloop.scenarios.links import Form, Start, link
 from gridloop.scenarios.sources import PV, Arrays, Packs, Row, source_step_ms
 from gridloop.scenarios.start import Plan
 from gridloop.simulators.device import DeviceSimulator, Sink, group_name
@@ -14,7 +14,6 @@ from gridloop.simulators.wire import to_array, to_lists
 
 LIMITS = ("P_max[MW]", "P_min[MW]")  # on the DC side; what a battery lets its inverter draw
 ENERGY = "E_gen[MWh]"
-Start = Callable[..., Any]  # (name, simulator, **init) -> mosaik's model factory
 
 
 class Inverters(NamedTuple):

@@ -14,7 +14,7 @@ Entities:
 before the grid does takes it time-shifted and tells its limits at once, so that both are exact.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,13 @@ from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.grid import GridSimulator
 from gridloop.simulators.models.network import Real
 from gridloop.simulators.models.steady_lines import Line
+from gridloop.simulators.operation import Log
 from gridloop.simulators.ports import Model
 from gridloop.simulators.settled_control import NamedControl
 from gridloop.simulators.settled_operation import SettledOperation
 from gridloop.simulators.settled_units import AHEAD, SOC, Felt, SettledUnits
 
 SEEN = ("P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]")  # what the grid tells of a unit
-Log = Callable[[float, str, str, str], None]
 
 
 def _kind(model: Model) -> str:

@@ -4,7 +4,6 @@ Topology: a 20 kV trunk, in each area a transformer and three low-voltage cables
 """
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from gridloop.simulators.models.nodal import Sources, reduce
 from gridloop.simulators.models.solve import solve
 from gridloop.simulators.models.sparse_solve import nodal
 
-with_numba = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
+with_numba = pytest.mark.peers(packages=["numba"])
 AREAS = 7  # 175 buses, 35 inverters, 105 houses: enough for sparse factors
 KINDS: tuple[Loads, ...] = ("power", "impedance")
 kinds = pytest.mark.parametrize("loads", KINDS)

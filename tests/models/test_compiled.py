@@ -11,7 +11,7 @@ from gridloop.simulators.models.loads import demand
 from gridloop.simulators.models.nodal import Sources, reduce
 from gridloop.simulators.models.solve import solve
 
-pytestmark = pytest.mark.skipif(compiled.kernels() is None, reason="needs numba")
+pytestmark = pytest.mark.peers(packages=["numba"])
 UNITS = 3
 STEPS_S = (5e-3, 1e-2, 2.5e-3, 7.3e-3)
 

@@ -19,13 +19,13 @@ CONSTANT_Z, CONSTANT_I, CONSTANT_P, MIXED = (1, 0, 0), (0, 1, 0), (0, 0, 1), (0.
 kinds = pytest.mark.parametrize("zip_shares", [CONSTANT_Z, CONSTANT_I, CONSTANT_P, MIXED])
 
 
-@pytest.fixture(autouse=True, params=["dense", "sparse", "compiled"])
+@pytest.fixture(
+    autouse=True, params=["dense", "sparse", pytest.param("compiled", marks=pytest.mark.peers(packages=["numba"]))]
+)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Small networks are solved by a dense inverse, large ones by sparse factors: everything holds for all ways."""
     monkeypatch.setattr(solve_module, "LARGE", 100 if request.param == "dense" else 0)
     monkeypatch.setattr(compiled, "ENABLED", request.param == "compiled")
-    if request.param == "compiled" and compiled.kernels() is None:
-        pytest.skip("numba is not installed")
     return str(request.param)
 
 

@@ -19,12 +19,12 @@ LOAD_BUS, UNIT_BUS = (4, 6, 8), (5, 7)
 MIXED, CONSTANT_Z, CONSTANT_I, CONSTANT_P = (0.2, 0.3, 0.5), (1, 0, 0), (0, 1, 0), (0, 0, 1)
 
 
-@pytest.fixture(autouse=True, params=["dense", "sparse", "compiled"])
+@pytest.fixture(
+    autouse=True, params=["dense", "sparse", pytest.param("compiled", marks=pytest.mark.peers(packages=["numba"]))]
+)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(solve_module, "LARGE", 100 if request.param == "dense" else 0)
     monkeypatch.setattr(compiled, "ENABLED", request.param == "compiled")
-    if request.param == "compiled" and compiled.kernels() is None:
-        pytest.skip("numba is not installed")
     return str(request.param)
 
 
