@@ -6,23 +6,22 @@ of the unit's terminal and says with `active[1]` whether they count.
 
 Whoever is not in charge follows what the grid really applied, so that every swap is without a bump: the row turns its
 angle to that of the applied EMF and keeps the difference in magnitude (of a power device: in power) as an offset that
-decays in `DECAY_S`. The model does the same in its `align`.
+decays in `applied.DECAY_S`. The model does the same in its `align`.
 """
 
-import cmath
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import mosaik_api_v3
 import numpy as np
 
+from gridloop.hil.applied import Emf, Power
+from gridloop.hil.charge import Charge, Spec
 from gridloop.hil.policy import FAULT, GOOD, STALE, Snapshot
 from gridloop.simulators.device import (
     E_USED,
     EVENTS,
-    SAME_EMF_PU,
     SET_POINTS,
     VA_USED,
     Sink,
@@ -32,9 +31,7 @@ from gridloop.simulators.device import (
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.ticks import Ticks
 
-DECAY_S = 0.5  # of what a swap takes over
 MOST_F_SHARE, MOST_E_PU = 0.2, 2.0  # a device that shows more is broken
-RETURN_S = 0.5  # a device that was lost must answer for so long before it drives again
 
 TOLD = ("P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]")  # by the grid, of the step before
 OF_MODEL = {"f[Hz]": "f_model[Hz]", "E[pu]": "E_model[pu]", "Va_emf[deg]": "Va_model[deg]", "P_gen[MW]": "P_model[MW]"}
@@ -79,26 +76,6 @@ class Handle(Protocol):
 
     def safe(self) -> None:
         """Bring it to its safe state."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """How a device stands in for a unit."""
-
-    role: Literal["controller", "power"]
-    mode: Literal["free", "lockstep"] = "free"
-    deadline_ms: float = 25.0  # of a cycle in lockstep
-    max_age_ms: float = 200.0  # older values are no data
-    hold_ms: float = 500.0  # a silent device's last values hold for so long
-    then: Literal["model", "safe", "stop"] = "model"
-    safe: complex = 0j  # P + jQ that a power device feeds in once lost [MW, MVar]
-    set_points: Mapping[str, float] = field(default_factory=dict)  # by attribute, as of the start
-    mw_per_hz: float = math.nan  # power that the unit's droop line gives for a change of frequency
-    most_mva: float = math.inf  # apparent power that no device of this rating can mean
-    shadow: bool = False  # it never drives
-    swapped: bool = True  # it drives from the start
-    where: str = "the device"  # for the log
-    emf_start_pu: complex = 1 + 0j
 
 
 class DeviceLost(RuntimeError):
@@ -242,8 +219,8 @@ class _Row:
         self.set_points = dict(spec.set_points)
         self.lost_of = ""
         self._given: dict[str, Any] = {}
-        self._source = _Emf(spec.emf_start_pu, f_nom_hz) if spec.role == "controller" else _Power()
-        self._charge = _Charge(spec)
+        self._source = Emf(spec.emf_start_pu, f_nom_hz) if spec.role == "controller" else Power()
+        self._charge = Charge(spec)
         self._last_s: float | None = None
         self._measured: Mapping[str, float] = {}
         self._age_ms, self._quality = math.nan, FAULT
@@ -338,138 +315,3 @@ class _Row:
 
     def recorded(self) -> list[float]:
         return [float(self.shown[attr]) for attr in (*APPLIED[self.spec.role], *RECORDS)]
-
-
-class _Emf:
-    """The EMF of a device that gives frequency and magnitude."""
-
-    def __init__(self, emf_pu: complex, f_nom_hz: float) -> None:
-        self._f_nom_hz = f_nom_hz
-        self._delta_rad, self._offset_pu = math.atan2(emf_pu.imag, emf_pu.real), 0.0
-        self._e_pu = math.nan  # as the device gave it; nan: it has not yet
-        self._f_hz, self._own_rad = f_nom_hz, math.nan
-
-    def advance(self, told: Mapping[str, Any], values: Mapping[str, float] | None, dt_s: float, drove: bool) -> None:
-        """Follow the EMF that the grid applied at the step before, then move on with what the device shows."""
-        used_pu, used_rad = told.get(E_USED, math.nan), math.radians(told.get(VA_USED, math.nan))
-        if not drove or self._is_other(used_pu, used_rad):
-            self._delta_rad, self._offset_pu = used_rad, used_pu - self._e_pu
-        f_hz, e_pu, own_rad = self._f_hz, self._e_pu, math.nan
-        if values is not None:
-            f_hz, e_pu = values["f[Hz]"], values["E[pu]"]
-            own_rad = math.radians(values.get("Va_emf[deg]", math.nan))
-            if math.isnan(self._e_pu):  # its first
-                self._f_hz, self._offset_pu = f_hz, used_pu - e_pu
-        turned = math.remainder(own_rad - self._own_rad, 2 * math.pi)
-        if math.isnan(turned):  # only its frequency is known
-            turned = math.pi * (self._f_hz + f_hz - 2 * self._f_nom_hz) * dt_s
-        self._delta_rad = math.remainder(self._delta_rad + turned, 2 * math.pi)
-        self._offset_pu *= math.exp(-dt_s / DECAY_S)
-        self._f_hz, self._e_pu, self._own_rad = f_hz, e_pu, own_rad
-
-    def _is_other(self, used_pu: float, used_rad: float) -> bool:
-        """Whether the grid applied another EMF than was given: the unit is off."""
-        own = cmath.rect(self._e_pu + self._offset_pu, self._delta_rad)
-        return abs(cmath.rect(used_pu, used_rad) - own) > SAME_EMF_PU
-
-    @property
-    def given(self) -> dict[str, float]:
-        """What the grid may apply."""
-        return {
-            "f[Hz]": self._f_hz, "E[pu]": self._e_pu + self._offset_pu, "Va_emf[deg]": math.degrees(self._delta_rad),
-        }  # fmt: skip
-
-
-class _Power:
-    """The power of a device that feeds in."""
-
-    def __init__(self) -> None:
-        self._s: complex | None = None  # as the device gave it [MW, MVar]
-        self._offset = 0j
-
-    def advance(self, told: Mapping[str, Any], values: Mapping[str, float] | None, dt_s: float, drove: bool) -> None:
-        """Follow the power that the grid took at the step before, then take what the device shows."""
-        s = self._s if values is None else complex(values["P_gen[MW]"], values["Q_gen[MVar]"])
-        if not drove and s is not None:
-            taken = complex(told["P_gen[MW]"], told["Q_gen[MVar]"])
-            self._offset = taken - (s if self._s is None else self._s)
-        self._offset *= math.exp(-dt_s / DECAY_S)
-        self._s = s
-
-    @property
-    def given(self) -> dict[str, float]:
-        s = (0j if self._s is None else self._s) + self._offset
-        return {"P_gen[MW]": s.real, "Q_gen[MVar]": s.imag}
-
-
-class _Charge:
-    """Who drives a unit: its model or its device."""
-
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
-        self._wanted, self._state = False, "model"  # model | wait | device | hold | lost
-        self._since_s, self._good_s = 0.0, math.nan
-        self.lost_now = False
-        self._pending = spec.swapped
-
-    @property
-    def active(self) -> bool:
-        """Whether what the row gives counts."""
-        return self.drives or self.is_safe
-
-    @property
-    def drives(self) -> bool:
-        """Whether the device is in charge, with what it shows or showed last."""
-        return self._state in ("device", "hold")
-
-    @property
-    def is_safe(self) -> bool:
-        """Whether a lost device's safe power counts."""
-        return self._state == "lost" and self._spec.then == "safe"
-
-    @property
-    def rests(self) -> bool:
-        """Whether a lost device has not answered again."""
-        return math.isnan(self._good_s)
-
-    def command(self, t_s: float, do: str) -> list[tuple[str, str]]:
-        """Take a command; what is to be logged at once."""
-        self._pending = False
-        if do == "unswap":
-            was_in = self._wanted
-            self._wanted, self._state = False, "model"
-            return [("unswap", "the model drives" if was_in else "nothing to do: the model drives")]
-        if self._spec.shadow:
-            return [("swap", f"shadow only, the model drives: nothing may be written to {self._spec.where}")]
-        if not self._wanted:
-            self._wanted, self._state, self._since_s = True, "wait", t_s
-            return []
-        return [("swap", "nothing to do: the device drives")]
-
-    def decide(self, t_s: float, cause: str) -> list[tuple[str, str]]:
-        """Who drives from now on; `cause` is why the device gives no data, '' where it does."""
-        self.lost_now = False
-        entries = self.command(t_s, "swap") if self._pending else []
-        if not self._wanted:
-            return entries
-        if not cause:
-            return entries + self._good(t_s)
-        self._good_s = math.nan
-        if self._state == "device":
-            self._state, self._since_s = "hold", t_s
-        if self._state in ("hold", "wait") and t_s - self._since_s >= self._spec.hold_ms * 1e-3 - 1e-9:
-            self._state, self.lost_now = "lost", True
-            then = {"model": "the model drives", "safe": "the safe set-point holds", "stop": "the run stops"}
-            return [*entries, ("device_lost", f"{cause}; {then[self._spec.then]}")]
-        return entries
-
-    def _good(self, t_s: float) -> list[tuple[str, str]]:
-        before = self._state
-        if before == "lost":
-            self._good_s = t_s if math.isnan(self._good_s) else self._good_s
-            if t_s - self._good_s < RETURN_S - 1e-9:
-                return []
-        self._state = "device"
-        if before == "wait":
-            return [("swap", f"{self._spec.where} drives")]
-        return [("device_back", f"{self._spec.where} drives again")] if before == "lost" else []

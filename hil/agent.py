@@ -36,6 +36,7 @@ import socket
 import struct
 import sys
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -644,7 +645,7 @@ class Agent:
 # --- lines
 
 
-class Line:
+class Line(ABC):
     """A way to the host that mends itself: `read` gives nothing while there is none."""
 
     def __init__(self) -> None:
@@ -682,21 +683,25 @@ class Line:
         self._was_lost = True
         self.close()
 
+    @abstractmethod
     def _is_open(self) -> bool:
-        raise NotImplementedError
+        """Whether there is one."""
 
+    @abstractmethod
     def _open(self, timeout_s: float) -> None:
-        raise NotImplementedError
+        """Try to find one."""
 
+    @abstractmethod
     def _read(self, timeout_s: float) -> bytes:
-        raise NotImplementedError
+        """What has come; OSError: the other end is gone."""
 
+    @abstractmethod
     def _write(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Send all of it; OSError: the other end is gone."""
 
+    @abstractmethod
     def close(self) -> None:
         """End it; the next read begins a new one."""
-        raise NotImplementedError
 
 
 class TcpLine(Line):
