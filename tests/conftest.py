@@ -6,6 +6,7 @@ A test marked `peers("chromium", packages=["mosaik-csv"])` runs only where these
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 import pytest
@@ -36,6 +37,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get(REQUIRE) == "1":
         pytest.fail(f"{REQUIRE}=1, but {'; '.join(reasons)}", pytrace=False)
     pytest.skip("; ".join(reasons))
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What gridloop's own loggers said; asyncio may speak in any test, of a task that an earlier one left behind."""
+    return lambda: [record.getMessage() for record in caplog.records if record.name.startswith("gridloop")]
 
 
 def _is_installed(name: str) -> bool:
