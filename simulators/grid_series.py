@@ -105,6 +105,12 @@ class Row(NamedTuple):
     unserved_pu: float = 0.0
 
 
+def touches_limit(epoch: Epoch, x: Complex) -> bool:
+    """Whether any source or injection may stand at its current limit; False: none does."""
+    least = epoch.injected_limits[1]
+    return len(epoch.net.limited) > 0 or bool(np.count_nonzero(np.abs(x[epoch.injected_currents]) >= least))
+
+
 def current_limited(epoch: Epoch, x: Complex) -> Any:
     """Whether each source and each injection (..., s + u) stands at its current limit."""
     net, n_source = epoch.net, len(epoch.net.sources.bus)

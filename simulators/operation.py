@@ -13,7 +13,7 @@ from gridloop.simulators import events as grid_events
 from gridloop.simulators.case import Case
 from gridloop.simulators.events import PCC, Event, Switching
 from gridloop.simulators.frequency import Frequencies
-from gridloop.simulators.grid_series import Epoch, Topology, current_limited, epoch_of
+from gridloop.simulators.grid_series import Epoch, Topology, current_limited, epoch_of, touches_limit
 from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, demand, injected, with_room
 from gridloop.simulators.models.network import Complex, Index, Mask
 from gridloop.simulators.models.nodal import Sources
@@ -170,7 +170,8 @@ class Operation:
         if len(self.injected):
             if self._room_for is not need:
                 self._room_for, self._room = need, with_room(need, self._i_max_injected)
-            need = injected(self._room, self.power[self.injected], self._i_max_injected)
+            everyone = len(self.injected) == len(self.power)
+            need = injected(self._room, self.power if everyone else self.power[self.injected], self._i_max_injected)
         return solve(self.epoch.net, need, self.emf, self.solution)
 
     def _with_pcc(self, emf: Complex) -> Complex:
@@ -302,6 +303,8 @@ class Operation:
 
     def _report_limits(self, solution: Solution) -> None:
         """Log who has come to its current limit, and who has left it."""
+        if not np.count_nonzero(self._limited) and not touches_limit(self.epoch, solution.x):
+            return
         limited = current_limited(self.epoch, solution.x)
         before = self._limited if len(self._limited) == len(limited) else np.zeros_like(limited)
         self._limited, changed = limited, limited != before

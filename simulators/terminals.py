@@ -93,6 +93,7 @@ class Board:
     def __init__(self, row_of_bus: Callable[[str], int], s_base_mva: float) -> None:
         self._row_of_bus, self._s_base_mva = row_of_bus, s_base_mva
         self.slots: dict[str, Slot] = {}
+        self._of_kind: dict[Kind, list[Slot]] = {"emf": [], "power": []}
         self.views: dict[str, View] = {}
         self.emf, self.power = _Rows(), _Rows()
 
@@ -123,7 +124,8 @@ class Board:
         ):
             raise ValueError(f"{model}: an ideal source cannot limit its current: give it an impedance z")
         eid = f"{model}-{sum(slot.many == many for slot in self.slots.values())}"
-        self.slots[eid] = Slot(many, source, units, rows, None)
+        slot = self.slots[eid] = Slot(many, source, units, rows, None)
+        self._of_kind[slot.source].append(slot)
         return eid
 
     def create_view(self, params: dict[str, Any]) -> str:
@@ -172,7 +174,7 @@ class Board:
         return emf, power, moved
 
     def _joined(self, source: Kind, count: int) -> Complex:
-        of_kind = [slot for slot in self.slots.values() if slot.source == source]
+        of_kind = self._of_kind[source]
         if len(of_kind) == 1 and len(of_kind[0].units) == count and of_kind[0].many:
             whole: Complex = of_kind[0].value
             return whole

@@ -1,6 +1,7 @@
 """The diesel set's step as a compiled loop over sets: the same formulas as in `diesel`, without numpy's calls.
 
-Needs numba. What is compiled is kept in a cache, so that only the first run on a machine waits for it.
+Needs numba. What is compiled is kept in a cache, so that only the first run on a machine waits for it. Results are
+written into arrays of the caller's, because one that is returned costs as much as five that are given.
 """
 
 from typing import Any
@@ -30,6 +31,8 @@ from gridloop.simulators.models.diesel_parameters import (
 STATES = 14
 ROUNDING_S = 1e-9  # as in `diesel`
 FIRST_LIMITED, LAST_LIMITED = LIMITED.start, LIMITED.stop - 1
+FUEL_L, UNDERLOAD, REVERSE = range(3)  # rows of the counters that `integrate` finds
+RUNNING, TRIPPED = range(2)  # of the flags
 # columns of `table`
 DEAD, T6, TORQUE_MIN, TORQUE_MAX, IMMEDIATE, LOW_0, LOW_1, HIGH_0, HIGH_1 = range(9)
 P_MIN, REVERSE_POWER, REVERSE_TIME, IDLE, FUEL = range(9, 14)
@@ -137,24 +140,26 @@ def step(fixed: Any, linear: Any, x: Any, given: Any, times: tuple[float, float]
 
 
 @njit(cache=True)
-def counted(fixed: Any, x: Any, counters: Any, s: Any, s_rate: Any, dt_s: float) -> Any:
-    """`diesel._counted`: who runs, fuel, time below the minimum load, time of reverse power, trips."""
+def counted(fixed: Any, x: Any, counters: Any, given: Any, later: Any, flags: Any) -> None:
+    """`diesel._counted`: fuel, time below the minimum load and of reverse power, into `later`; who runs and trips."""
     ran, fuel, underload, reverse_s, tripped = counters
-    fuel, underload, reverse_s = fuel.copy(), underload.copy(), reverse_s.copy()
-    tripped, running = tripped.copy(), s != 0
+    s, s_rate, dt_s = given
     for n in range(len(s)):
-        if running[n]:
+        running = s[n] != 0
+        later[FUEL_L, n], later[UNDERLOAD, n], later[REVERSE, n] = fuel[n], underload[n], 0.0
+        if running:
             p_mean = max(0.0, s[n].real + s_rate[n].real * (dt_s / 2))
-            fuel[n] += (fixed[n, IDLE] + fixed[n, FUEL] * p_mean) * dt_s
-            underload[n] += dt_s / 60 if x[n, P_F] < fixed[n, P_MIN] else 0.0
-        reverse_s[n] = reverse_s[n] + dt_s if running[n] and x[n, P_F] < fixed[n, REVERSE_POWER] else 0.0
-        kept = tripped[n] and not (running[n] and not ran[n])
-        tripped[n] = kept or reverse_s[n] > fixed[n, REVERSE_TIME] + ROUNDING_S
-    return running, fuel, underload, reverse_s, tripped
+            later[FUEL_L, n] += (fixed[n, IDLE] + fixed[n, FUEL] * p_mean) * dt_s
+            later[UNDERLOAD, n] += dt_s / 60 if x[n, P_F] < fixed[n, P_MIN] else 0.0
+            if x[n, P_F] < fixed[n, REVERSE_POWER]:
+                later[REVERSE, n] = reverse_s[n] + dt_s
+        kept = tripped[n] and not (running and not ran[n])
+        flags[RUNNING, n] = running
+        flags[TRIPPED, n] = kept or later[REVERSE, n] > fixed[n, REVERSE_TIME] + ROUNDING_S
 
 
 @njit(cache=True)
-def integrate(parameters: Any, x: Any, history: Any, held: Any, given: Any, interval: tuple[float, int]) -> Any:
+def integrate(parameters: Any, x: Any, history: Any, held: Any, given: Any, interval: Any, found: Any) -> int:
     """All sets over an interval of a length [s], in a number of steps.
 
     Args:
@@ -164,52 +169,51 @@ def integrate(parameters: Any, x: Any, history: Any, held: Any, given: Any, inte
         held: trim and offsets of the regulator's reference, and the counters as `counted` takes them.
         given: rates of power and voltage, and the inputs.
         interval: its length and the number of steps.
+        found: room for the state, for the samples with one more a step, for counters (3, n) and flags (2, n).
 
     Returns:
-        State, the samples, and the counters.
+        The first sample that is still of use.
     """
     fixed, linear, omega_nom, longest_s, droop_p, droop_q = parameters
     trim, offset, counters = held
     s_rate, v_rate, (s, v, p_set, q_set, v_set, omega, v_correction) = given
     dt_s, count = interval
+    later, (at_s, value, slope), counters_later, flags = found
     reference = v_set + v_correction + droop_q * q_set + trim + offset[:, 0]
     speed = (omega + droop_p * p_set) / omega_nom + offset[:, 1]
     known, sets, h = len(history[0]), len(x), dt_s / count
-    at_s = np.empty(known + count)
-    value, slope = np.empty((known + count, sets)), np.empty((known + count, sets))
     at_s[:known], value[:known], slope[:known] = history
-    x, torque, growths = x.copy(), np.empty(3), np.empty(sets, np.complex128)
+    later[:] = x
+    torque, growths = np.empty(3), np.empty(sets, np.complex128)
     for k in range(count):
         resting = False
         for n in range(sets):
-            resting = resting or touches(fixed[n], x[n])
+            resting = resting or touches(fixed[n], later[n])
         for n in range(sets):
             is_open = s[n] == 0
             voltage = 0j if is_open else v[n]
             if k == 0:
-                growths[n] = growth(voltage, v_rate[n], dt_s, omega_nom * x[n, SLIP])
+                growths[n] = growth(voltage, v_rate[n], dt_s, omega_nom * later[n, SLIP])
             for third in range(3):
                 asked = k * h + third * h / 2 - fixed[n, DEAD]
                 torque[third] = delayed(at_s, value[:, n], slope[:, n], known + k, asked)
             one = (is_open, voltage, growths[n], s[n], s_rate[n], reference[n], speed[n], torque)
-            step(fixed[n], linear[n], x[n], one, (k * h, h), resting)
-            value[known + k, n], slope[known + k, n] = x[n, A3], (x[n, A2] - x[n, A3]) / fixed[n, T6]
+            step(fixed[n], linear[n], later[n], one, (k * h, h), resting)
+            value[known + k, n], slope[known + k, n] = later[n, A3], (later[n, A2] - later[n, A3]) / fixed[n, T6]
         at_s[known + k] = (k + 1) * h
     at_s -= dt_s
     first = 0
     while first < len(at_s) - 1 and at_s[first + 1] <= -longest_s:
         first += 1
-    history = (at_s[first:], value[first:], slope[first:])
-    return x, history, counted(fixed, x, counters, s, s_rate, dt_s)
+    counted(fixed, later, counters, (s, s_rate, dt_s), counters_later, flags)
+    return first
 
 
 @njit(cache=True)
-def respond(fixed: Any, x: Any, running: Any, tripped: Any, f_nom_hz: float) -> Any:
-    """`diesel.respond`: EMF, frequency, whether a limit acts, who runs and who has tripped."""
-    sets = len(x)
-    emf, f_hz, acts = np.empty(sets, np.complex128), np.empty(sets), np.empty(sets)
-    for n in range(sets):
+def respond(fixed: Any, x: Any, running: Any, tripped: Any, f_nom_hz: float, found: Any) -> None:
+    """`diesel.respond`, into `found`: EMF, and (4, n) frequency, whether a limit acts, who runs, who has tripped."""
+    emf, shown = found
+    for n in range(len(x)):
         emf[n] = complex(x[n, E_Q], -x[n, E_D]) * np.exp(1j * x[n, DELTA])
-        f_hz[n] = f_nom_hz * (1 + x[n, SLIP])
-        acts[n] = 1.0 if touches(fixed[n], x[n]) else 0.0
-    return emf, f_hz, acts, running.astype(np.float64), tripped.astype(np.float64)
+        shown[0, n], shown[1, n] = f_nom_hz * (1 + x[n, SLIP]), 1.0 if touches(fixed[n], x[n]) else 0.0
+        shown[2, n], shown[3, n] = running[n], tripped[n]

@@ -2,7 +2,8 @@
 calls.
 
 Needs numba. What is compiled is kept in a cache, so that only the first run on a machine waits for it. States and
-inputs come as tuples of their fields.
+inputs come as tuples of their fields; results are written into arrays of the caller's, because one that is returned
+costs as much as five that are given.
 """
 
 import math
@@ -13,6 +14,9 @@ from numba import njit
 
 ALIGN_DECAY_S = 0.5  # as in `inverter`
 DEAD_BUS_PU = 0.01  # as in `following`
+# rows of what `advance_forming` finds, and of what `advance_following` does
+DELTA, OVER, UNDER, OFFSET, DC, AC, LOSS, TURNED = range(8)
+ANGLE, LAG, DC_ENERGY, AC_ENERGY, LOST_ENERGY = range(5)
 
 
 def forming(p: Any, dt_s: float) -> Any:
@@ -60,48 +64,49 @@ def beyond(power: float, low: float, high: float) -> float:
 
 
 @njit(cache=True)
-def advance_forming(table: Any, state: Any, given: Any, s_rate: Any, dt_s: float, counts_energy: bool) -> Any:
-    """`inverter.advance`; the state's arrays without its last two fields."""
+def advance_forming(table: Any, state: Any, given: Any, s_rate: Any, flat: Any, found: Any) -> None:
+    """`inverter.advance`, into `found`: the filtered power, and (8, n) the rest."""
     delta, filtered, over, under, offset, dc, ac, loss, _, _, aligned = state
     s, p_set, _, _, omega, _, dc_max, dc_min = given
+    dt_s, counts_energy = flat
+    filtered_later, later = found
     limits, limited = power_limits(table, dc_max, dc_min)
-    delta, filtered, over, under = delta.copy(), filtered.copy(), over.copy(), under.copy()
-    offset, dc, ac, loss = offset.copy(), dc.copy(), ac.copy(), loss.copy()
-    turned = np.empty(len(s))
     for n in range(len(s)):
         w, m, before = table[n], table[n, 6], filtered[n]
         after = w[0] * before + w[1] * s[n] + w[2] * s_rate[n]
         dropped = w[3] * before.real + w[4] * s[n].real + w[5] * s_rate[n].real
+        later[OFFSET, n] = offset[n]
         if aligned:
-            offset[n] *= math.exp(-dt_s / ALIGN_DECAY_S)
+            later[OFFSET, n] *= math.exp(-dt_s / ALIGN_DECAY_S)
             if s[n] == 0:  # a unit off the grid goes on at the frequency that it took over
                 after, dropped = complex(before.real, after.imag), m * before.real * dt_s
-        turned[n] = (omega[n] + m * p_set[n]) * dt_s - dropped
+        turned = (omega[n] + m * p_set[n]) * dt_s - dropped
+        later[OVER, n], later[UNDER, n] = over[n], under[n]
         if limited:
             low, high, energy = limits[0, n], limits[1, n], dropped / m
             at_begin = w[8] * beyond(before.real, low, high) + over[n] - under[n]
-            over[n] = max(0.0, over[n] + w[9] * (energy - high * dt_s))
-            under[n] = max(0.0, under[n] + w[9] * (low * dt_s - energy))
-            at_end = w[8] * beyond(after.real, low, high) + over[n] - under[n]
-            turned[n] -= m * (at_begin + at_end) * (dt_s / 2)
-        filtered[n] = after
-        delta[n] += turned[n]
+            later[OVER, n] = max(0.0, over[n] + w[9] * (energy - high * dt_s))
+            later[UNDER, n] = max(0.0, under[n] + w[9] * (low * dt_s - energy))
+            at_end = w[8] * beyond(after.real, low, high) + later[OVER, n] - later[UNDER, n]
+            turned -= m * (at_begin + at_end) * (dt_s / 2)
+        filtered_later[n] = after
+        later[DELTA, n], later[TURNED, n] = delta[n] + turned, turned
+        later[DC, n], later[AC, n], later[LOSS, n] = dc[n], ac[n], loss[n]
         if counts_energy:
             into_bus = (s[n].real + s_rate[n].real * (dt_s / 2)) * dt_s
-            dc[n], ac[n], loss[n] = added(dc[n], ac[n], loss[n], w[10], into_bus)
-    return delta, filtered, over, under, offset, dc, ac, loss, turned
+            later[DC, n], later[AC, n], later[LOSS, n] = added(dc[n], ac[n], loss[n], w[10], into_bus)
 
 
 @njit(cache=True)
-def respond_forming(table: Any, state: Any, given: Any, f_nom_hz: float) -> Any:
-    """`inverter.respond`: EMF, frequency and whether a limit acts."""
+def respond_forming(table: Any, state: Any, given: Any, f_nom_hz: float, found: Any) -> None:
+    """`inverter.respond`, into `found`: the EMF, and (2, n) the frequency and whether a limit acts."""
     delta, filtered, over, under, offset, _, _, _, _, _, aligned = state
     _, p_set, q_set, v_set, omega, v_correction, dc_max, dc_min = given
     limits, limited = power_limits(table, dc_max, dc_min)
-    emf, f_hz, acts = np.empty(len(delta), np.complex128), np.empty(len(delta)), np.zeros(len(delta))
+    emf, (f_hz, acts) = found[0], (found[1][0], found[1][1])
     for n in range(len(delta)):
         w, power = table[n], filtered[n]
-        f_hz[n] = f_nom_hz + (omega[n] + w[6] * p_set[n]) / (2 * np.pi) - w[16] * power.real
+        f_hz[n], acts[n] = f_nom_hz + (omega[n] + w[6] * p_set[n]) / (2 * np.pi) - w[16] * power.real, 0.0
         if limited:
             limit = w[8] * beyond(power.real, limits[0, n], limits[1, n]) + over[n] - under[n]
             f_hz[n] -= w[16] * limit
@@ -114,7 +119,6 @@ def respond_forming(table: Any, state: Any, given: Any, f_nom_hz: float) -> Any:
         if aligned:
             magnitude += offset[n]
         emf[n] = magnitude * complex(math.cos(delta[n]), math.sin(delta[n]))
-    return emf, f_hz, acts
 
 
 def following(p: Any, dt_s: float) -> Any:
@@ -148,41 +152,41 @@ def aim(w: Any, given: Any, n: int, lag: float, alive: bool, f_nom_hz: float) ->
 
 
 @njit(cache=True)
-def advance_following(table: Any, state: Any, given: Any, rates: Any, flat: Any) -> Any:
-    """`following.advance`."""
+def advance_following(table: Any, state: Any, given: Any, rates: Any, flat: Any, found: Any) -> None:
+    """`following.advance`, into `found`: the power, whether the bus has a voltage, and (5, n) the rest."""
     power, angle, _, tracks, dc, ac, loss = state
     dt_s, f_nom_hz, counts_energy = flat
     s, v, s_rate, v_rate = given[0], given[1], rates[0], rates[1]
-    power, angle, dc, ac, loss = power.copy(), angle.copy(), dc.copy(), ac.copy(), loss.copy()
-    later, lives = np.empty(len(s)), np.empty(len(s), np.bool_)
+    power_later, lives, later = found
     for n in range(len(s)):
         w, alive = table[n], abs(v[n]) >= DEAD_BUS_PU
-        theta, lag, rate = math.atan2(v[n].imag, v[n].real), 0.0, 0.0
+        theta, begun, lag, rate = math.atan2(v[n].imag, v[n].real), angle[n], 0.0, 0.0
         if alive and tracks[n]:
-            lag = (theta - angle[n] + np.pi) % (2 * np.pi) - np.pi
+            lag = (theta - begun + np.pi) % (2 * np.pi) - np.pi
         elif alive:
-            angle[n] = theta
+            begun = theta
         if alive:
             rate = (v_rate[n] / v[n]).imag
-        later[n], lives[n] = w[2] * lag + w[3] * rate, alive
-        angle[n] = angle[n] + lag + rate * dt_s - later[n]
+        lag_later = w[2] * lag + w[3] * rate
+        later[LAG, n], lives[n] = lag_later, alive
+        later[ANGLE, n] = begun + lag + rate * dt_s - lag_later
         begin, _ = aim(w, given, n, lag, alive, f_nom_hz)
-        end, _ = aim(w, given, n, later[n], alive, f_nom_hz)
-        power[n] = power[n] + (begin - power[n]) * w[0] + (end - begin) * w[1]
+        end, _ = aim(w, given, n, lag_later, alive, f_nom_hz)
+        power_later[n] = power[n] + (begin - power[n]) * w[0] + (end - begin) * w[1]
+        energies = dc[n], ac[n], loss[n]
         if counts_energy:
             into_bus = (s[n].real + s_rate[n].real * (dt_s / 2)) * dt_s
-            dc[n], ac[n], loss[n] = added(dc[n], ac[n], loss[n], w[5], into_bus)
-    return power, angle, later, lives, dc, ac, loss
+            energies = added(dc[n], ac[n], loss[n], w[5], into_bus)
+        later[DC_ENERGY, n], later[AC_ENERGY, n], later[LOST_ENERGY, n] = energies
 
 
 @njit(cache=True)
-def respond_following(table: Any, state: Any, given: Any, f_nom_hz: float) -> Any:
-    """`following.respond`: injected power, frequency, set-point after limits and whether one acts."""
+def respond_following(table: Any, state: Any, given: Any, f_nom_hz: float, found: Any) -> None:
+    """`following.respond`, into (5, n): injected power, frequency, set-point after limits and whether one acts."""
     power, lags, v = state[0], state[2], given[1]
-    f_hz, p_set, acts = np.empty(len(v)), np.empty(len(v)), np.empty(len(v))
     for n in range(len(v)):
         w, alive = table[n], abs(v[n]) >= DEAD_BUS_PU
         lag = lags[n] if alive else 0.0
         wanted, limited = aim(w, given, n, lag, alive, f_nom_hz)
-        f_hz[n], p_set[n], acts[n] = f_nom_hz + lag * w[9], wanted.real, 1.0 if limited else 0.0
-    return power.real.copy(), power.imag.copy(), f_hz, p_set, acts
+        found[0, n], found[1, n] = power[n].real, power[n].imag
+        found[2, n], found[3, n], found[4, n] = f_nom_hz + lag * w[9], wanted.real, 1.0 if limited else 0.0

@@ -30,23 +30,25 @@ def lowest(v: Any, knee: Any) -> float:
 
 
 @njit(cache=True)
-def chord(network: Any, need: Any, emf: Any, last: Any, known: Any) -> Any:
+def chord(network: Any, need: Any, emf: Any, last: Any, known: Any, found: Any) -> tuple[int, float]:
     """Iterate from the last voltages; see `solve._chord_solve`.
 
+    `found` takes EMFs and currents drawn, voltages of the nodes that draw, and voltages and currents at the sources'
+    terminals.
+
     Returns:
-        Iterations (0: none of it converges), EMFs and currents drawn, voltages of the nodes that draw, voltages and
-        currents at the sources' terminals, and how far the lowest node stands above its knee.
+        Iterations (0: it does not converge), and how far the lowest node stands above its knee.
     """
+    x, v, terminal = found
     emf_to_load, load_to_load, to_terminal, limits = network
     z, i, p, knee, fixed, plain = need
     v_last, inverse, margin_last = last
     most, enough = known
     nodes, sources = len(v_last), len(emf)
-    none, v, x = np.empty(0, np.complex128), v_last.copy(), np.empty(sources + nodes, np.complex128)
-    x[:sources] = emf
+    none = np.empty(0, np.complex128)
+    v[:], x[:sources] = v_last, emf
     current, bias, drop = x[sources:], np.empty(nodes, np.complex128), np.empty(nodes, np.complex128)
-    change, terminal = np.empty(2 * nodes), np.empty(len(to_terminal), np.complex128)
-    missing = drop.view(np.float64)
+    change, missing = np.empty(2 * nodes), drop.view(np.float64)
     law, all_need = (False, plain), (z, i, p, knee, none, none)
     product(emf_to_load, emf, bias)
     before, moved = 0.0, 0.0
@@ -71,8 +73,8 @@ def chord(network: Any, need: Any, emf: Any, last: Any, known: Any) -> Any:
                 break
             drawn_at(v, emf, law, all_need, limits, current)
             product(to_terminal, x, terminal)
-            return iteration, x, v, terminal[:sources], terminal[sources:], margin
+            return iteration, margin
         if not rate <= 1.0 or size > 0.3:
             break
         before = size
-    return 0, x, v, terminal[:sources], terminal[sources:], 0.0
+    return 0, 0.0

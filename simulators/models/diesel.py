@@ -174,13 +174,19 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
 def _compiled(compiled: Any, p: Params, s: State, given: tuple[Inputs, Slopes], dt_s: float, count: int) -> State:
     """The same by compiled loops."""
     u, slopes = given
-    x, torque, (running, *counters) = compiled.integrate(
+    sets, samples = len(s.x), len(s.torque.at_s) + count
+    x, counters, flags = np.empty_like(s.x), np.empty((3, sets)), np.empty((2, sets), bool)
+    torque = np.empty(samples), np.empty((samples, sets)), np.empty((samples, sets))
+    first = compiled.integrate(
         compiled.of(p), s.x, tuple(s.torque),
         (s.trim_pu, s.offset_pu, (s.running, s.fuel_l, s.underload_min, s.reverse_s, s.tripped)),
-        (slopes.s_pu, slopes.v_pu, tuple(u)), (dt_s, count),
+        (slopes.s_pu, slopes.v_pu, tuple(u)), (dt_s, count), (x, torque, counters, flags),
     )  # fmt: skip
-    offset = _offset_later(s, dt_s)
-    return State._make((x, History(*torque), s.trim_pu, offset, running, *counters, dt_s, s.aligned))
+    history = History(torque[0][first:], torque[1][first:], torque[2][first:])
+    return State(
+        x, history, s.trim_pu, _offset_later(s, dt_s), flags[0], counters[0], counters[1], counters[2], flags[1],
+        dt_s, s.aligned,
+    )  # fmt: skip
 
 
 def _offset_later(s: State, dt_s: float) -> Real:
@@ -232,7 +238,10 @@ def set_points(p: Params, u: Inputs) -> tuple[Real, Real]:
     """Voltage and speed deviation [pu] at no power; remembered, because set-points change seldom."""
     if p.set_point_memory:
         seen, known = p.set_point_memory
-        if all(one is other for one, other in zip(u[2:], seen[2:], strict=True)):
+        if (
+            u.omega_rad_per_s is seen.omega_rad_per_s and u.v_correction_pu is seen.v_correction_pu
+            and u.p_set_pu is seen.p_set_pu and u.q_set_pu is seen.q_set_pu and u.v_set_pu is seen.v_set_pu
+        ):  # fmt: skip
             remembered: tuple[Real, Real] = known
             return remembered
     reference = u.v_set_pu + u.v_correction_pu + p.droop_q_pu * u.q_set_pu
@@ -251,9 +260,9 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
     """Transient EMF, frequency and counters; memoryless."""
     compiled = kernels("compiled_diesel")
     if compiled is not None:
-        shown: Any = compiled.respond(compiled.of(p)[0], s.x, s.running, s.tripped, p.f_nom_hz)
-        emf, f_hz, acts, running, tripped = shown
-        return Outputs(emf, f_hz, u.p_set_pu, acts, s.fuel_l, s.underload_min, running, tripped)
+        emf, shown = np.empty(len(s.x), complex), np.empty((4, len(s.x)))
+        compiled.respond(compiled.of(p)[0], s.x, s.running, s.tripped, p.f_nom_hz, (emf, shown))
+        return Outputs(emf, shown[0], u.p_set_pu, shown[1], s.fuel_l, s.underload_min, shown[2], shown[3])
     return Outputs(
         _emf(p, s.x), p.f_nom_hz * (1 + s.x[:, SLIP]), u.p_set_pu, touching(p, s.x).any(axis=1).astype(float),
         s.fuel_l, s.underload_min, s.running.astype(float), s.tripped.astype(float),

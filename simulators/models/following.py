@@ -290,8 +290,11 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         return s
     compiled = kernels("compiled_inverters")
     if compiled is not None:
+        count = len(u.s_pu)
         flat, table = (dt_s, p.f_nom_hz, p.counts_energy), compiled.following(p, dt_s)
-        return State(*compiled.advance_following(table, tuple(s), tuple(u), tuple(slopes), flat))
+        s_later, tracks, rest = np.empty(count, complex), np.empty(count, bool), np.empty((5, count))
+        compiled.advance_following(table, tuple(s), tuple(u), tuple(slopes), flat, (s_later, tracks, rest))
+        return State(s_later, rest[0], rest[1], tracks, rest[2], rest[3], rest[4])
     w, alive = p.weights(dt_s), _alive(u.v_pu)
     angle, lag = _lag_at_start(s, u, alive)
     if np.count_nonzero(alive) == len(alive):
@@ -324,10 +327,13 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
     """Injected power, measured frequency and the set-point after limits; memoryless."""
     compiled = kernels("compiled_inverters")
     if compiled is not None:
-        shown = compiled.respond_following(compiled.following(p, 1.0), tuple(s), tuple(u), p.f_nom_hz)
-        return Outputs._make((*shown, s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h))
+        shown = np.empty((5, len(u.s_pu)))
+        compiled.respond_following(compiled.following(p, 1.0), tuple(s), tuple(u), p.f_nom_hz, shown)
+        return Outputs(
+            shown[0], shown[1], shown[2], shown[3], shown[4], s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h
+        )  # fmt: skip
     alive = _alive(u.v_pu)
-    lag = np.where(alive, s.lag_rad, 0.0)
+    lag = s.lag_rad if np.count_nonzero(alive) == len(alive) else np.where(alive, s.lag_rad, 0.0)
     aim = target(p, u, lag, alive)
     return Outputs(
         s.s_pu.real, s.s_pu.imag, p.f_nom_hz + lag * p.hz_per_rad, aim.s_pu.real, aim.limited, s.e_dc_pu_h,

@@ -107,9 +107,10 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         return s
     compiled = kernels("compiled_inverters")
     if compiled is not None:
-        table = compiled.forming(p, dt_s)
-        moved: Any = compiled.advance_forming(table, tuple(s), tuple(u), slopes.s_pu, dt_s, p.counts_energy)
-        return State._make((*moved, dt_s, s.aligned))
+        found = np.empty(len(u.s_pu), complex), np.empty((8, len(u.s_pu)))
+        flat, table = (dt_s, p.counts_energy), compiled.forming(p, dt_s)
+        compiled.advance_forming(table, tuple(s), tuple(u), slopes.s_pu, flat, found)
+        return State(found[1][0], found[0], *[found[1][row] for row in range(1, 8)], dt_s, s.aligned)
     w = p.weights(dt_s)
     filtered = w.filtered[0] * s.s_filtered_pu + w.filtered[1] * u.s_pu + w.filtered[2] * slopes.s_pu
     dropped = w.turned[0] * s.s_filtered_pu.real + w.turned[1] * u.s_pu.real + w.turned[2] * slopes.s_pu.real
@@ -117,16 +118,15 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         off, p_held = u.s_pu == 0, s.s_filtered_pu.real
         filtered = np.where(off, p_held + 1j * filtered.imag, filtered)
         dropped = np.where(off, p.droop_p_rad_per_s_pu * p_held * dt_s, dropped)
-    lines = droop_lines(p, u)
-    turned = lines.slip_rad_per_s * dt_s - dropped
+    turned, limits = slip_rad_per_s(p, u) * dt_s - dropped, limits_in_force(p, u)
     over, under = s.over_pu, s.under_pu
-    if lines.p_limits_pu is not None:
-        low, high = lines.p_limits_pu
+    if limits is not None:
+        low, high = limits
         rate, energy = p.limiter_rate_per_s, dropped / p.droop_p_rad_per_s_pu
         over = np.maximum(0.0, over + rate * (energy - high * dt_s))
         under = np.maximum(0.0, under + rate * (low * dt_s - energy))
-        before = _limiter(p, (s.s_filtered_pu, s.over_pu, s.under_pu), lines.p_limits_pu)
-        after = _limiter(p, (filtered, over, under), lines.p_limits_pu)
+        before = _limiter(p, (s.s_filtered_pu, s.over_pu, s.under_pu), limits)
+        after = _limiter(p, (filtered, over, under), limits)
         turned = turned - p.droop_p_rad_per_s_pu * (before + after) * (dt_s / 2)
     offset = s.e_offset_pu * math.exp(-dt_s / ALIGN_DECAY_S) if s.aligned else s.e_offset_pu
     dc, ac, loss = s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h
@@ -135,14 +135,18 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
     return State(s.delta_rad + turned, filtered, over, under, offset, dc, ac, loss, turned, dt_s, s.aligned)
 
 
-class DroopLines(NamedTuple):
-    """What n units would show at no power, and between which powers they do."""
+def slip_rad_per_s(p: Params, u: Inputs) -> Real:
+    """Deviation (n,) from the nominal angular frequency at no power."""
+    slip: Real = u.omega_rad_per_s + p.droop_p_rad_per_s_pu * u.p_set_pu
+    return slip
 
-    slip_rad_per_s: Real
+
+class DroopLines(NamedTuple):
+    """What n units would show at no power."""
+
     f_hz: Real
     e_pu: Real
     clamped: Mask | None  # where the voltage correction is at its limit
-    p_limits_pu: tuple[Real, Real] | None  # lower and upper limit of the filtered power; None: no unit has one
 
 
 def droop_lines(p: Params, u: Inputs) -> DroopLines:
@@ -150,19 +154,17 @@ def droop_lines(p: Params, u: Inputs) -> DroopLines:
     if p.line_memory:
         seen, lines = p.line_memory
         if (
-            u.p_set_pu is seen.p_set_pu and u.q_set_pu is seen.q_set_pu and u.v_set_pu is seen.v_set_pu
-            and u.omega_rad_per_s is seen.omega_rad_per_s and u.v_correction_pu is seen.v_correction_pu
-            and u.p_dc_max_pu is seen.p_dc_max_pu and u.p_dc_min_pu is seen.p_dc_min_pu
+            u.omega_rad_per_s is seen.omega_rad_per_s and u.v_correction_pu is seen.v_correction_pu
+            and u.p_set_pu is seen.p_set_pu and u.q_set_pu is seen.q_set_pu and u.v_set_pu is seen.v_set_pu
         ):  # fmt: skip
             known: DroopLines = lines
             return known
-    slip = u.omega_rad_per_s + p.droop_p_rad_per_s_pu * u.p_set_pu
     correction, clamped = u.v_correction_pu, None
     if p.is_clamped:
         correction = np.clip(correction, -p.v_correction_limit_pu, p.v_correction_limit_pu)
         clamped = correction != u.v_correction_pu
     e_pu = u.v_set_pu + correction + p.droop_q_pu * u.q_set_pu
-    lines = DroopLines(slip, p.f_nom_hz + slip / (2 * np.pi), e_pu, clamped, _power_limits_pu(p, u))
+    lines = DroopLines(p.f_nom_hz + slip_rad_per_s(p, u) / (2 * np.pi), e_pu, clamped)
     p.line_memory[:] = (u, lines)
     return lines
 
@@ -174,15 +176,17 @@ def power_limits_pu(p: Params, u: Inputs) -> tuple[Real, Real]:
     return np.minimum(low, high), high
 
 
-def _power_limits_pu(p: Params, u: Inputs) -> tuple[Real, Real] | None:
-    """Remembered by itself, because the corrections of a secondary control change more often."""
-    if p.line_memory:
-        seen, lines = p.line_memory
-        if u.p_dc_max_pu is seen.p_dc_max_pu and u.p_dc_min_pu is seen.p_dc_min_pu:
-            known: tuple[Real, Real] | None = lines.p_limits_pu
-            return known
+def limits_in_force(p: Params, u: Inputs) -> tuple[Real, Real] | None:
+    """Least and largest filtered power; None: no unit has a limit. Remembered, because DC sides change seldom."""
+    if p.limit_memory:
+        low_seen, high_seen, known = p.limit_memory
+        if u.p_dc_min_pu is low_seen and u.p_dc_max_pu is high_seen:
+            remembered: tuple[Real, Real] | None = known
+            return remembered
     low, high = power_limits_pu(p, u)
-    return (low, high) if np.isfinite(low).any() or np.isfinite(high).any() else None
+    limits = (low, high) if np.isfinite(low).any() or np.isfinite(high).any() else None
+    p.limit_memory[:] = (u.p_dc_min_pu, u.p_dc_max_pu, limits)
+    return limits
 
 
 def _limiter(p: Params, state: tuple[Complex, Real, Real], limits: tuple[Real, Real]) -> Real:
@@ -207,13 +211,14 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
     """EMF, frequency and limiter flag; memoryless. What `align` left is added behind the clamp, so that it fits."""
     compiled = kernels("compiled_inverters")
     if compiled is not None:
-        emf_pu, f, acts = compiled.respond_forming(compiled.forming(p, 1.0), tuple(s), tuple(u), p.f_nom_hz)
-        return Outputs(emf_pu, f, u.p_set_pu, acts, s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h)
-    lines, filtered = droop_lines(p, u), s.s_filtered_pu
+        shown, found = np.empty(len(u.s_pu), complex), np.empty((2, len(u.s_pu)))
+        compiled.respond_forming(compiled.forming(p, 1.0), tuple(s), tuple(u), p.f_nom_hz, (shown, found))
+        return Outputs(shown, found[0], u.p_set_pu, found[1], s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h)
+    lines, limits, filtered = droop_lines(p, u), limits_in_force(p, u), s.s_filtered_pu
     f_hz = lines.f_hz - p.droop_p_hz_pu * filtered.real
     limited = p.unlimited
-    if lines.p_limits_pu is not None:
-        limit = _limiter(p, (filtered, s.over_pu, s.under_pu), lines.p_limits_pu)
+    if limits is not None:
+        limit = _limiter(p, (filtered, s.over_pu, s.under_pu), limits)
         f_hz = f_hz - p.droop_p_hz_pu * limit
         limited = (limit != 0).astype(float)
     magnitude = lines.e_pu - p.droop_q_pu * filtered.imag
@@ -239,7 +244,7 @@ def align(p: Params, s: State, u: Inputs, applied_pu: Complex) -> State:
     ahead, filtered = np.angle(applied_pu * own.conj()), s.s_filtered_pu
     if s.dt_s > 0:
         slip = (s.turned_rad + ahead) / s.dt_s  # of the applied EMF over the last step
-        power = (droop_lines(p, u).slip_rad_per_s - slip) / p.droop_p_rad_per_s_pu
+        power = (slip_rad_per_s(p, u) - slip) / p.droop_p_rad_per_s_pu
         filtered = np.where(other & (u.s_pu == 0), power + 1j * filtered.imag, filtered)
     return s._replace(
         delta_rad=np.where(other, s.delta_rad + ahead, s.delta_rad),

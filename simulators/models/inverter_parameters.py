@@ -108,6 +108,11 @@ class Params:
         return []
 
     @cached_property
+    def limit_memory(self) -> list[Any]:
+        """The last limits of the DC sides (the very arrays) and what they come to."""
+        return []
+
+    @cached_property
     def limiter_memory(self) -> list[Any]:
         """What the limiter was asked for last (the very arrays), and what it answered."""
         return []

@@ -163,12 +163,15 @@ def _compiled_solve(
     """The same as a compiled loop, of the EMFs `given` in their frame and its turn."""
     emf, turn = given
     plain = need.constant_power and last.margin_pu >= 0 and need.fixed and not len(net.limited)
-    iterations, x, v, v_terminal, i_terminal, margin = compiled.chord(
+    x, v = np.empty(last.x.shape, complex), np.empty(last.v_load.shape, complex)
+    terminal = np.empty(2 * len(emf), complex)
+    iterations, margin = compiled.chord(
         net.dense_parts, (need.z, need.i, need.p, need.knee_pu, need.fixed, plain), emf,
-        (last.v_load, last.frame.chord.inverse, last.margin_pu), (MOST_CHORD_STEPS, TOLERANCE_PU),
+        (last.v_load, last.frame.chord.inverse, last.margin_pu), (MOST_CHORD_STEPS, TOLERANCE_PU), (x, v, terminal),
     )  # fmt: skip
     if not iterations:
         return None
+    v_terminal, i_terminal = terminal[: len(emf)], terminal[len(emf) :]
     v_source = v_terminal * net.turn_at(turn, net.island_of_source)
     collapsed = margin < 0 and has_collapsed(need, v)
     frame, s_source = Frame(turn, last.frame.chord), v_terminal * i_terminal.conj()

@@ -17,9 +17,9 @@ from gridloop.simulators.models.inverter import (
     State,
     advance,
     align,
-    droop_lines,
     held,
     initial,
+    limits_in_force,
     respond,
 )
 from gridloop.simulators.models.parameters import ParameterError, check
@@ -511,7 +511,7 @@ def test_scalars_hold_for_every_unit():
 
 
 def limits_of(p: Params, u: Inputs) -> list[Any]:
-    return [limit.tolist() for limit in droop_lines(p, u).p_limits_pu or ()]
+    return [limit.tolist() for limit in limits_in_force(p, u) or ()]
 
 
 def driven(p: Params, u: Inputs) -> float:
@@ -553,10 +553,10 @@ def test_what_the_source_has_counts_before_the_files_least_power():
 def test_limits_follow_the_source():
     p = Params(100.0, efficiency_percent=90.0, s_base_mva=0.1)
     u = held(p)  # the same arrays, but for what changes: it must not be taken for what was remembered
-    assert droop_lines(p, u).p_limits_pu is None, "no limit costs nothing"
+    assert limits_in_force(p, u) is None, "no limit costs nothing"
     less = u._replace(p_dc_max_pu=np.array([0.5]))
     assert limits_of(p, less) == [[-np.inf], pytest.approx([0.45])]
-    assert droop_lines(p, u).p_limits_pu is None
+    assert limits_in_force(p, u) is None
 
 
 # --- off the grid ---
