@@ -31,13 +31,17 @@ class Targets:
     held_magnitude: Index  # buses of given magnitude and active power
 
 
-def power_flow(y: Any, targets: Targets, tolerance_pu: float = 1e-12, most_iterations: int = 40) -> Complex:
+def power_flow(
+    y: Any, targets: Targets, tolerance_pu: float = 1e-12, most_iterations: int = 40, start: Complex | None = None
+) -> Complex:
     """Bus voltages (n,) at which the injections are as given.
 
     Args:
         y: nodal admittance matrix (n, n), scipy sparse.
         targets: injections and held voltages.
         tolerance_pu: largest mismatch left; the limit of double precision counts as reached.
+        most_iterations: before it gives up.
+        start: voltages (n,) to begin with; absent, those of the unloaded network.
 
     Raises:
         PowerFlowError: no convergence.
@@ -51,7 +55,7 @@ def power_flow(y: Any, targets: Targets, tolerance_pu: float = 1e-12, most_itera
     no_magnitude = no_angle.copy()
     no_magnitude[targets.held_magnitude] = True
     angle_rows, magnitude_rows = np.flatnonzero(~no_angle), np.flatnonzero(~no_magnitude)
-    v = _turned_start(y, targets)
+    v = _turned_start(y, targets) if start is None else start
     best, stalled = np.inf, 0
     for _ in range(most_iterations):
         current = y @ v
