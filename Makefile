@@ -26,7 +26,7 @@ check: $(READY)
 	$(BIN)/lint-imports --no-logo
 
 bench: $(READY)
-	$(BIN)/python benchmarks/run.py
+	@missed=0; for part in run market negotiation; do $(BIN)/python benchmarks/$$part.py || missed=1; done; exit $$missed
 
 bench-peers: $(READY) $(ANDES_VENV)/.ready
 	$(BIN)/python benchmarks/peers.py $(ANDES_VENV)/bin/python
