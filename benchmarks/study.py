@@ -43,7 +43,7 @@ def efficiency(jobs: int, repeats: int = 3) -> float:
     """Rate of `jobs` processes over `jobs` times the rate of one: the best of runs taken in turns."""
     rates = [(rate(jobs), rate(1)) for _ in range(repeats)]
     together, alone = map(max, zip(*rates, strict=True))
-    return together / (jobs * alone)
+    return float(together / (jobs * alone))
 
 
 def main() -> int:

@@ -29,7 +29,8 @@ UNITS: dict[str, dict[str, float]] = {
     "irradiance": {"W_per_m2": 1.0, "kW_per_m2": 1e3},
     "speed": {"m_per_s": 1.0},
     "volume": {"L": 1.0},
-    "price": {"EUR_per_MWh": 1.0, "EUR_per_kWh": 1e3},
+    "price": {"EUR_per_MWh": 1.0, "EUR_per_kWh": 1e3, "ct_per_kWh": 10.0},
+    "money": {"EUR": 1.0, "ct": 1e-2},
 }
 QUANTITY = {unit: (quantity, size) for quantity, units in UNITS.items() for unit, size in units.items()}
 

@@ -26,7 +26,7 @@ from gridloop.simulators.device import Sink, check_names, only_value, refuse_unk
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.models import graph
 from gridloop.simulators.models.channel import Burst, Channel, Jitter, LinkParams
-from gridloop.simulators.ticks import Ticks
+from gridloop.simulators.ticks import Ticks, Windows
 
 MESSAGE, RECEIVED, ALL = "message[1]", "received[1]", "received_all[1]"
 COUNTS = {"sent[1]": "sent", "delivered[1]": "delivered", "lost[1]": "lost", "bytes[1]": "bytes_sent"}
@@ -34,7 +34,14 @@ AGE, UP = "age[ms]", "up[1]"
 RECORDS = (AGE, "lost[1]")
 MESSAGE_BYTES = 64.0  # a time stamp and seven numbers
 PARTS: dict[str, type] = {"jitter": Jitter, "burst": Burst}
-OF_LINK = ("attrs", "send_ms", "receive_ms", "message_bytes", "initial")  # what a link has beside LinkParams
+OF_LINK = (
+    "attrs",
+    "send_ms",
+    "receive_ms",
+    "window_ms",
+    "message_bytes",
+    "initial",
+)  # what a link has beside LinkParams
 KEYS = [*(field.name for field in fields(LinkParams)), *OF_LINK]
 
 
@@ -137,6 +144,7 @@ class CommSimulator(mosaik_api_v3.Simulator):
             links: of a network: {"a->b": {key: value}}, what single links have different.
             send_ms: the sender's step (obligatory).
             receive_ms: the receiver's step (any unit of time).
+            window_ms: period, begin and length of the windows in which both step at all (always).
             message_bytes: size of a message (64).
             attrs: what the link samples of a sender that does not stamp (none).
             initial: what an attribute of `attrs` shows before anything has arrived (None).
@@ -279,9 +287,16 @@ class _Ends(NamedTuple):
 
     send_ms: float
     receive_ms: float | None = None
+    window_ms: tuple[float, float, float] | None = None
     message_bytes: float = MESSAGE_BYTES
     attrs: Sequence[str] = ()
     initial: Mapping[str, Any] | None = None
+
+    def ticks(self, step_ms: float, time_resolution: float) -> Ticks:
+        """Those of an end that steps so often."""
+        if self.window_ms is None:
+            return Ticks(step_ms, (), time_resolution)
+        return Windows(step_ms, self.window_ms, time_resolution)
 
 
 class _Link:
@@ -292,12 +307,13 @@ class _Link:
             raise ValueError(f"message_bytes = {ends.message_bytes:g} must be >= 0")
         self._channel, self._unit_us, self._bytes = channel, unit_us, ends.message_bytes
         self._attrs, self._initial = tuple(ends.attrs), dict(ends.initial or {})
-        self._sender = Ticks(ends.send_ms, (), unit_us * 1e-6)
+        self._pauses = ends.window_ms is not None
+        self._sender = ends.ticks(ends.send_ms, unit_us * 1e-6)
         self._receiver = self._uses = self._sender
         if ends.receive_ms is None:  # any time will do; the age is read as often as the sender steps
             self._receiver = Ticks(unit_us * 1e-3, (), unit_us * 1e-6)
         else:
-            self._receiver = self._uses = Ticks(ends.receive_ms, (), unit_us * 1e-6)
+            self._receiver = self._uses = ends.ticks(ends.receive_ms, unit_us * 1e-6)
         self._last_stamp: int | None = None
         self._last = -1  # time of the last step
         self._arrived: list[list[Any]] = []  # at the receiver's last tick
@@ -319,7 +335,7 @@ class _Link:
         self._last = time
 
     def _note_age(self, time: int) -> None:
-        if self._channel.newest is not None:
+        if self._channel.newest is not None and not self._pauses:  # between two windows nobody uses anything
             self._ages_ms.append((time * self._unit_us - self._channel.newest.stamp_us) / 1e3)
 
     def _send(self, time: int, inputs: Mapping[str, Any]) -> None:

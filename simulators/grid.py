@@ -30,12 +30,13 @@ from gridloop.simulators.terminals import TRIP, Board, Slot
 from gridloop.simulators.ticks import Ticks
 from gridloop.simulators.wire import as_arrays, to_lists
 
+LOSS = "P_loss[MW]"  # of lines, transformers and shunts
 SCALAR_OUT = ["P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]", E_USED, "Va_used[deg]", EVENTS]
 META = {
     "api_version": "3.0",
     "type": "time-based",
     "models": {
-        "Grid": {"public": True, "any_inputs": False, "params": [], "attrs": [EVENTS, RECORD]},
+        "Grid": {"public": True, "any_inputs": False, "params": [], "attrs": [EVENTS, LOSS, RECORD]},
         "Terminals": {
             "public": True, "any_inputs": False, "params": ["units", "bus", "source", "z", "i_max", "weight"],
             "attrs": ["EMF[pu]", "P_gen[pu]", "Q_gen[pu]", "f[Hz]", TRIP, "S[pu]", "V[pu]", E_USED, EVENTS],
@@ -212,6 +213,10 @@ class GridSimulator(mosaik_api_v3.Simulator):
     def _show_whole(self, attr: str) -> Any:
         if attr == EVENTS:
             return self._operation.count
+        if attr == LOSS:
+            solution = self._operation.solution
+            assert solution is not None
+            return float(observe(self._operation.epoch.net, solution.x).loss_pu * self._case.network.s_base_mva)
         return None if self._account is None else self._account.record(self._operation)
 
     def _show_rows(self, slot: Slot, attr: str, solution: Solution) -> Any:
@@ -246,8 +251,10 @@ class GridSimulator(mosaik_api_v3.Simulator):
             values: Complex = v * net.turn_at(turn, net.island_of_draw[first:last])
             return values if len(values) == len(slot.units) else values[slot.rows]
         drawn = solution.x[len(self._operation.emf) + first : len(self._operation.emf) + last]
-        s = np.zeros(len(self._operation.power), complex)
-        s[self._operation.injected] = -v * drawn.conj()
+        s = -v * drawn.conj()
+        if len(s) < len(self._operation.power):
+            s, taken = np.zeros(len(self._operation.power), complex), s
+            s[self._operation.injected] = taken
         return s if len(s) == len(slot.units) else s[slot.rows]
 
     def _show_scalars(self, eid: str, solution: Solution) -> dict[str, Any]:

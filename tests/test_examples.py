@@ -95,3 +95,13 @@ def test_a_law_of_ones_own_restores_the_frequency_up_to_its_deadband(tmp_path: P
     result = run(load(EXAMPLES / "own_law.yaml"), folder=tmp_path)
     assert result.metrics["f_end"].value == pytest.approx(60 - 0.02, abs=2e-3)
     assert result.record["control"]["frequency"] == "own_law:with_deadband"
+
+
+@pytest.mark.peers(packages=["simbench"])
+@pytest.mark.timeout(300)
+def test_a_feeder_of_simbench_negotiates(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "simbench_feeder.py"), str(tmp_path)]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    result = run(load(tmp_path / "feeder.yaml"), until_s=4 * 3600, folder=tmp_path / "run")
+    assert result.metrics["balancing_accuracy.team"].value > 0.8
+    assert result.metrics["forecast_error"].value < result.metrics["forecast_error_naive"].value

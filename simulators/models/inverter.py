@@ -110,7 +110,8 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         found = np.empty(len(u.s_pu), complex), np.empty((8, len(u.s_pu)))
         flat, table = (dt_s, p.counts_energy), compiled.forming(p, dt_s)
         compiled.advance_forming(table, tuple(s), tuple(u), slopes.s_pu, flat, found)
-        return State(found[1][0], found[0], *[found[1][row] for row in range(1, 8)], dt_s, s.aligned)
+        filtered, (delta, *others) = found[0], list(found[1])
+        return State._make((delta, filtered, *others, dt_s, s.aligned))
     w = p.weights(dt_s)
     filtered = w.filtered[0] * s.s_filtered_pu + w.filtered[1] * u.s_pu + w.filtered[2] * slopes.s_pu
     dropped = w.turned[0] * s.s_filtered_pu.real + w.turned[1] * u.s_pu.real + w.turned[2] * slopes.s_pu.real
