@@ -4,6 +4,8 @@
 VENV ?= .venv
 ANDES_VENV ?= .venv-andes
 BIN := $(VENV)/bin
+# extras of setup.cfg that $(VENV) has; .ci/run adds `peers`
+EXTRAS ?= dev
 PYTHON ?= $(if $(wildcard $(BIN)/pip),$(BIN)/python,python3)
 ASK := 'import sys; print("%d.%d" % sys.version_info[:2])'
 VERSION := $(shell $(PYTHON) -c $(ASK))
@@ -52,5 +54,5 @@ $(READY): setup.cfg pyproject.toml
 	    { echo "$(VENV) is not of Python $(VERSION); set VENV=.venv$(VERSION) too, or run make clean" >&2; exit 1; }
 	@echo "Setting up $(VENV) with Python $(VERSION); the first time this downloads 270 MB (1.1 GB on disk)"
 	@test -e $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	@touch $@
