@@ -9,6 +9,7 @@ angle to that of the applied EMF and keeps the difference in magnitude (of a pow
 decays in `applied.DECAY_S`. The model does the same in its `align`.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -18,7 +19,10 @@ import numpy as np
 
 from gridloop.hil.applied import Emf, Power
 from gridloop.hil.charge import Charge, Spec
+from gridloop.hil.fault_course import FaultCourse
+from gridloop.hil.lateness import LATE, Lateness
 from gridloop.hil.policy import FAULT, GOOD, STALE, Snapshot
+from gridloop.hil.way import HEARD, SEEN, SHOWN, TOLD, Way
 from gridloop.simulators.device import (
     E_USED,
     EVENTS,
@@ -31,9 +35,12 @@ from gridloop.simulators.device import (
 from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.ticks import Ticks
 
+log = logging.getLogger(__name__)
+
+ROUNDING_MS = 1e-6  # of an age
 MOST_F_SHARE, MOST_E_PU = 0.2, 2.0  # a device that shows more is broken
 
-TOLD = ("P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]")  # by the grid, of the step before
+ANSWERED = ("P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]")  # by the grid, of the step before
 OF_MODEL = {"f[Hz]": "f_model[Hz]", "E[pu]": "E_model[pu]", "Va_emf[deg]": "Va_model[deg]", "P_gen[MW]": "P_model[MW]"}
 MORE = (  # what else reaches the unit's model, for devices that want to know it
     "P_set[MW]", "Omega[rad_per_s]", "dOmega[rad_per_s2]", "v[pu]", "dv[pu_per_s]", "t_tick[s]", "P_max[MW]",
@@ -51,10 +58,11 @@ META: Any = {
             "public": True, "any_inputs": False,
             "params": [
                 "unit", "role", "mode", "deadline_ms", "max_age_ms", "hold_ms", "then", "safe", "set_points",
-                "mw_per_hz", "most_mva", "shadow", "swapped", "where", "emf_start_pu",
+                "mw_per_hz", "most_mva", "shadow", "swapped", "where", "emf_start_pu", "over_links", "critical_ms",
             ],
             "attrs": [*dict.fromkeys((
-                *TOLD, E_USED, VA_USED, EVENTS, *OF_MODEL.values(), *MORE, "f[Hz]", "E[pu]", "Va_emf[deg]", *RECORDS,
+                *ANSWERED, E_USED, VA_USED, EVENTS, *OF_MODEL.values(), *MORE, "f[Hz]", "E[pu]", "Va_emf[deg]",
+                *RECORDS, TOLD, HEARD, SHOWN, SEEN,
             ))],
         },
     },
@@ -106,6 +114,8 @@ class HilSimulator(mosaik_api_v3.Simulator):
         self._commands: list[tuple[int, str, str]] = []
         self._changes: list[Any] = []
         self._sid, self._resolution, self._f_nom_hz, self._time = "", 1.0, 50.0, 0
+        self._more: tuple[str, ...] = ()
+        self._faults = FaultCourse(())
         self._ticks: Ticks
 
     def init(self, sid: str, time_resolution: float = 1.0, **sim_params: Any) -> Any:
@@ -117,6 +127,8 @@ class HilSimulator(mosaik_api_v3.Simulator):
             f_nom_hz: nominal frequency (50).
             commands: (t_s, unit, 'swap' | 'unswap') (none).
             changes: set-points that change, (t_s, unit, key, value) with a key of SET_POINTS (none).
+            faults: of emulated devices, each a `PlannedFault` (none).
+            attrs: of signals that devices are told besides what is known here (none).
         """
         self._sid, self._resolution = sid, time_resolution
         self._f_nom_hz = sim_params.pop("f_nom_hz", 50.0)
@@ -124,8 +136,16 @@ class HilSimulator(mosaik_api_v3.Simulator):
         self._commands = [(round(t_s / time_resolution), unit, do) for t_s, unit, do in commands]
         changes = sorted(sim_params.pop("changes", ()), key=lambda one: one[0])
         self._changes = [(round(t_s / time_resolution), *change) for t_s, *change in changes]
+        self._faults = FaultCourse(sim_params.pop("faults", ()))
         self._ticks = Ticks(sim_params.pop("step_ms", 5.0), sim_params.pop("extra_ticks_s", ()), time_resolution)
+        self._more = tuple(attr for attr in sim_params.pop("attrs", ()) if attr not in MORE)
         refuse_unknown("Devices", sim_params)
+        model = META["models"]["Device"]
+        whole: Any = {
+            **META,
+            "models": {"Device": {**model, "attrs": [*dict.fromkeys((*model["attrs"], *self._more))]}},
+        }
+        self.meta = whole
         return self.meta
 
     def create(self, num: int, model: str, **model_params: Any) -> Any:
@@ -143,7 +163,7 @@ class HilSimulator(mosaik_api_v3.Simulator):
             raise ValueError(f"{model}: create one at a time")
         if unit not in self._handles or unit in self._rows:
             raise ValueError(f"{unit!r}: every device has one handle and one row")
-        self._rows[unit] = _Row(unit, self._handles[unit], Spec(**model_params), self._f_nom_hz)
+        self._rows[unit] = _Row(unit, self._handles[unit], Spec(**model_params), self._f_nom_hz, self._more)
         return [{"eid": unit, "type": model, "rel": []}]
 
     @property
@@ -179,12 +199,16 @@ class HilSimulator(mosaik_api_v3.Simulator):
         while self._commands and self._commands[0][0] <= time:
             _, unit, do = self._commands.pop(0)
             self._tell(t_s, unit, self._rows[unit].take_command(t_s, do))
+        for unit, words in self._faults.act(t_s, self._handles):
+            self._log(t_s, "device_fault", unit, words)
         for unit, row in self._rows.items():  # all are told before any is waited for
             row.take({attr: only_value(f"{unit}.{attr}", sources) for attr, sources in inputs.get(unit, {}).items()})
-            row.tell(t_s)
+            row.tell(time, t_s)
+        for row in self._rows.values():
+            row.begin()
         for unit, row in self._rows.items():
             try:
-                self._tell(t_s, unit, row.advance(t_s))
+                self._tell(t_s, unit, row.advance(time, t_s))
                 row.refuse_loss()
             except Exception as error:
                 raise SimulatorFailure(self._sid, unit, t_s, error) from error
@@ -194,6 +218,8 @@ class HilSimulator(mosaik_api_v3.Simulator):
 
     def _tell(self, t_s: float, unit: str, entries: Sequence[tuple[str, str]]) -> None:
         for kind, outcome in entries:
+            if kind == LATE:
+                log.warning("%s: %s", unit, outcome)
             self._log(t_s, kind, unit, outcome)
 
     def get_data(self, outputs: Any) -> Any:
@@ -214,8 +240,10 @@ def columns(roles: Mapping[str, str]) -> tuple[str, ...]:
 class _Row:
     """One unit: what its device shows, what follows from it, and who drives."""
 
-    def __init__(self, unit: str, handle: Handle, spec: Spec, f_nom_hz: float) -> None:
+    def __init__(self, unit: str, handle: Handle, spec: Spec, f_nom_hz: float, more: Sequence[str] = ()) -> None:
         self.unit, self.handle, self.spec, self._f_nom_hz = unit, handle, spec, f_nom_hz
+        self._known = (*ANSWERED, *MORE, *more, EVENTS)  # what devices are told, where it is there
+        self._way, self._late = Way(spec.over_links), Lateness(spec.critical_ms)
         self.set_points = dict(spec.set_points)
         self.lost_of = ""
         self._given: dict[str, Any] = {}
@@ -223,7 +251,7 @@ class _Row:
         self._charge = Charge(spec)
         self._last_s: float | None = None
         self._measured: Mapping[str, float] = {}
-        self._age_ms, self._quality = math.nan, FAULT
+        self._age_ms, self._quality, self._sequence = math.nan, FAULT, -1
         self.shown: dict[str, Any] = {}
 
     def take_command(self, t_s: float, do: str) -> list[tuple[str, str]]:
@@ -233,25 +261,36 @@ class _Row:
         """What the grid answered at the step before, and the model's row now."""
         self._given |= given
 
-    def tell(self, t_s: float) -> None:
+    def tell(self, time: int, t_s: float) -> None:
         """Post what the device may want to know; a device in its safe state is left there."""
         if self._charge.is_safe and self._charge.rests:
             return
         given, known = self._given, {"t[s]": t_s, **self.set_points}
-        known |= {attr: given[attr] for attr in (*TOLD, *MORE, EVENTS) if given.get(attr) is not None}
+        known |= {attr: given[attr] for attr in self._known if given.get(attr) is not None}
         if "f_model[Hz]" in given:
             known["f[Hz]"] = given["f_model[Hz]"]
-        self.handle.post(known)
+        self.handle.post(self._way.there(time, t_s, known, given.get(HEARD)))
 
-    def advance(self, t_s: float) -> list[tuple[str, str]]:
+    def begin(self) -> None:
+        """Let the exchange begin for which `advance` waits, so that devices are waited for all at once."""
+        if self.spec.mode == "lockstep" and hasattr(self.handle, "begin"):
+            self.handle.begin()
+
+    def advance(self, time: int, t_s: float) -> list[tuple[str, str]]:
         """Take what the device shows and decide who drives; what is to be logged."""
         spec, drove = self.spec, self._charge.drives
         seen = self.handle.cycle(spec.deadline_ms * 1e-3) if spec.mode == "lockstep" else self.handle.snapshot()
+        seen = self._way.back(time, t_s, seen, self._given.get(SEEN))
         values, cause = self._judged(seen)
         dt_s = 0.0 if self._last_s is None else t_s - self._last_s
+        if seen.sequence == self._sequence:  # nothing new: an angle that stands still would be one of nominal frequency
+            values = {attr: value for attr, value in values.items() if attr != "Va_emf[deg]"}
+        self._sequence = seen.sequence
         self._source.advance(self._given, None if cause else values, dt_s, drove)
         self._last_s = t_s
         entries = self._charge.decide(t_s, cause)
+        if self._charge.drives and not cause:
+            entries += self._late.seen(self._age_ms, dt_s)
         if self._charge.lost_now:
             self.lost_of = cause
             if spec.then != "model":
@@ -266,13 +305,13 @@ class _Row:
 
     def _judged(self, seen: Snapshot) -> tuple[Mapping[str, float], str]:
         """Values of a snapshot, and why they are no data; '' where they are."""
-        self._age_ms = seen.age_s * 1e3
+        own_ms, self._age_ms = seen.age_s * 1e3, self._way.age_s * 1e3
         self._quality, cause = seen.quality, seen.cause
         if seen.quality != GOOD:
             return seen.values, cause or "no answer"
-        if self._age_ms > self.spec.max_age_ms:
+        if own_ms > self.spec.max_age_ms + ROUNDING_MS:
             self._quality = STALE
-            return seen.values, f"its values are {self._age_ms:.0f} ms old"
+            return seen.values, f"its values are {own_ms:.0f} ms old" + (f": {cause}" if cause else "")
         missing = [attr for attr in NEEDED[self.spec.role] if not math.isfinite(seen.values.get(attr, math.nan))]
         if missing:
             self._quality = FAULT
@@ -310,7 +349,7 @@ class _Row:
                 gives = {"P_gen[MW]": spec.safe.real, "Q_gen[MVar]": spec.safe.imag}
         self.shown = {
             **gives, "active[1]": int(is_active), "P_meas[MW]": p, "Q_meas[MVar]": q, "age[ms]": self._age_ms,
-            "quality[1]": self._quality, "residual_P[MW]": residual,
+            "quality[1]": self._quality, "residual_P[MW]": residual, **self._way.sent,
         }  # fmt: skip
 
     def recorded(self) -> list[float]:

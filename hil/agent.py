@@ -752,19 +752,19 @@ class TcpServer(TcpLine):
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(host, port)
-        self._listener = socket.create_server((host, port))
-        log.info("listens on %s:%d", *self._listener.getsockname()[:2])
+        self.listener = socket.create_server((host, port))
+        log.info("listens on %s:%d", *self.listener.getsockname()[:2])
 
     def _open(self, timeout_s: float) -> None:
-        if select.select([self._listener], [], [], timeout_s)[0]:
-            connection, peer = self._listener.accept()
+        if select.select([self.listener], [], [], timeout_s)[0]:
+            connection, peer = self.listener.accept()
             self._take(connection)
             self._peer = f"{peer[0]}:{peer[1]}"
 
     def _read(self, timeout_s: float) -> bytes:
         assert self._socket is not None
-        ready = select.select([self._listener, self._socket], [], [], timeout_s)[0]
-        if self._listener in ready:
+        ready = select.select([self.listener, self._socket], [], [], timeout_s)[0]
+        if self.listener in ready:
             self._open(0)
             self.generation += 1
             log.info("connected anew: %s", self)

@@ -31,12 +31,12 @@ class Block:
         """
         if len(registers) != self.count:
             raise ValueError(f"{self.count} registers were asked for, got {len(registers)}")
-        values = {}
-        for point in self.points:
-            power = _signed(registers[point.power_at - self.address]) if point.power_at >= 0 else 0
-            words = registers[point.address - self.address : point.end - self.address]
-            values[point.attr] = decode(point, words, power)
-        return values
+        return {point.attr: self.value(point, registers) for point in self.points}
+
+    def value(self, point: Point, registers: Sequence[int]) -> float:
+        """That of one point, from the registers of an answer."""
+        power = _signed(registers[point.power_at - self.address]) if point.power_at >= 0 else 0
+        return decode(point, registers[point.address - self.address : point.end - self.address], power)
 
     def registers(self, values: Mapping[str, float]) -> tuple[list[int], tuple[str, ...]]:
         """Registers to write for a value of each attr, and the attrs that had to be cut to their limits.

@@ -26,6 +26,8 @@ class Spec:
     swapped: bool = True  # it drives from the start
     where: str = "the device"  # for the log
     emf_start_pu: complex = 1 + 0j
+    over_links: bool = False  # whether there are simulated links between it and the scenario
+    critical_ms: float = math.inf  # delay of the device with which the unit's loop becomes unstable
 
 
 class Charge:

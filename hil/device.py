@@ -15,7 +15,7 @@ class Device:
     Args:
         name: for messages.
         url: where it is.
-        map: its registers.
+        map: its registers; None = they are found at the device itself.
         period_s: of reading in free mode; in lockstep, how soon it is tended when no cycle is asked for.
         deadline_s: for one answer.
         max_age_s: older values are not good.
@@ -27,11 +27,12 @@ class Device:
         watchdog_s: the safe state is written when nothing was posted for so long.
         readback_s: between two comparisons of the device's set-points with those written; 0 = only after trouble.
         frozen_s: a heartbeat of the device that stands still for so long is a fault.
+        agent: role of a serial agent.
     """
 
     name: str
     url: DeviceUrl
-    map: RegisterMap
+    map: RegisterMap | None
     period_s: float = 0.05
     deadline_s: float = 0.025
     max_age_s: float = 0.2
@@ -43,23 +44,20 @@ class Device:
     watchdog_s: float = 1.0
     readback_s: float = 1.0
     frozen_s: float = 2.0
+    agent: Literal["inverter", "secondary"] = "inverter"
 
     def __post_init__(self) -> None:
         times = {"period_s": self.period_s, "deadline_s": self.deadline_s, "max_age_s": self.max_age_s,
                  "watchdog_s": self.watchdog_s, "frozen_s": self.frozen_s}  # fmt: skip
         wrong = [f"{key} = {value:g} must be > 0" for key, value in times.items() if not value > 0]
-        taken = {point.attr for point in self.map.written_points}
-        for key, values in (("limits", self.limits), ("ramps", self.ramps), ("safe", self.safe)):
-            wrong += [f"{key}: the map {self.map.name} takes no {attr}" for attr in values if attr not in taken]
+        if self.map is not None:
+            taken = {point.attr for point in self.map.written_points}
+            for key, values in (("limits", self.limits), ("ramps", self.ramps), ("safe", self.safe)):
+                wrong += [f"{key}: the map {self.map.name} takes no {attr}" for attr in values if attr not in taken]
         if self.mode not in ("free", "lockstep"):
             wrong.append(f"mode {self.mode!r}: free or lockstep")
         if wrong:
             raise ValueError(f"{self.name}: {'; '.join(wrong)}")
-
-    @property
-    def safe_state(self) -> dict[str, float]:
-        """What is written when the device is left alone."""
-        return self.map.safe_values | dict(self.safe)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ import asyncio
 import ipaddress
 import logging
 import re
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from pymodbus import FramerType
 from pymodbus.constants import ExcCodes
@@ -23,16 +22,17 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from gridloop.hil import urls
 from gridloop.hil.bank import Bank, Behave
-from gridloop.hil.faults import Fault, Kind
+from gridloop.hil.faults import Fault, Kind, met
+from gridloop.hil.loop_thread import LoopThread
+from gridloop.hil.pty_cable import PtyCable
 from gridloop.hil.registers import RegisterMap
 
 __all__ = ["Behave", "Emulator", "Fault"]
 
-LONGEST_START_S = 10.0
+PTY = "pty"
 FUNCTIONS = {1: "coil", 2: "discrete", 3: "holding", 4: "input", 5: "coil", 6: "holding", 15: "coil", 16: "holding",
              22: "holding", 23: "holding"}  # fmt: skip
 WRITES = (5, 6, 15, 16, 22, 23)
-T = TypeVar("T")
 
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # it prints frames; what fails is told by errors here
 
@@ -52,15 +52,6 @@ class Emulated:
         """Let the lasting faults act on the registers."""
         self.bank.frozen = any(fault.kind == "frozen" for fault in self.faults)
         self.bank.unknown = any(fault.kind == "nan" for fault in self.faults)
-
-    def met(self, writes: bool) -> dict[str, Fault]:
-        """The faults that this request meets, by kind."""
-        now = [fault for fault in self.faults if fault.on == "all" or (fault.on == "write") == writes]
-        for fault in now:
-            self.faults.remove(fault)
-            if fault.count > 1:
-                self.faults.append(replace(fault, count=fault.count - 1))
-        return {fault.kind: fault for fault in now}
 
     # what pymodbus asks a datastore for
     async def async_getValues(self, device_id: int, func_code: int, address: int, count: int = 1) -> Any:
@@ -103,7 +94,7 @@ class _Connection(ServerRequestHandler):
                 return  # others on the line may have it
             self.send_answer(request, ExceptionResponse(request.function_code, ExcCodes.GATEWAY_NO_RESPONSE), {})
             return
-        faults = device.met(request.function_code in WRITES)
+        faults = met(device.faults, "write" if request.function_code in WRITES else "read")
         if "drop" in faults:
             self.close()
         elif "exception" in faults:
@@ -164,8 +155,10 @@ class Emulator:
     """An emulated device that serves inside a `with` block.
 
     Args:
-        url: where it is found, e.g. modbus+tcp://127.0.0.1:5020/1; port 0 takes a free one, see `url` afterwards.
+        url: where it is found, e.g. modbus+tcp://127.0.0.1:5020/1; port 0 takes a free one, and `pty` in place of a
+            serial port makes one, see `url` afterwards.
         map: its registers.
+        words: registers that belong to no point of it, by function and address.
         behave: see `Bank`; called in the emulator's thread.
         faults: that it begins with.
         clock: monotonic time [s].
@@ -178,23 +171,25 @@ class Emulator:
 
     def __init__(
         self, url: str | urls.DeviceUrl, map: RegisterMap, behave: Behave, faults: Iterable[Fault] = (), *,
-        clock: Callable[[], float] = time.monotonic, anywhere: bool = False,
+        words: Mapping[tuple[str, int], int] | None = None, clock: Callable[[], float] = time.monotonic,
+        anywhere: bool = False,
     ) -> None:  # fmt: skip
-        self.url = _parsed(url) if isinstance(url, str) else url
-        if self.url.host and not anywhere and not _is_loopback(self.url.host):
-            raise ValueError(
-                f"{self.url.host}: other machines could reach it and write; take 127.0.0.1, or allow it expressly"
-            )
-        self.device = Emulated(self.url, Bank(map, behave), clock)
+        self.url = served_at(url) if isinstance(url, str) else url
+        refuse_other_machines(self.url, anywhere)
+        self.device = Emulated(self.url, Bank(map, behave, words), clock)
         self.device.faults = list(faults)
+        self._port = self.url.path  # serial
+        self._held = ExitStack()
         self._server: Server | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name=f"emulator {self.url.bus}", daemon=True)
+        self._thread = LoopThread(f"emulator {self.url.bus}")
 
     def __enter__(self) -> Self:
         self._thread.start()
         try:
-            self._do(self._open())
+            if self._port == PTY:
+                cable = self._held.enter_context(PtyCable())
+                self._port, self.url = cable.near, replace(self.url, path=cable.far)
+            self._thread.do(self._open())
         except BaseException:
             self.close()
             raise
@@ -206,7 +201,7 @@ class Emulator:
     @property
     def written(self) -> dict[str, float]:
         """The set-points as the device has them now."""
-        return self._do(self._written())
+        return self._thread.do(self._written())
 
     @property
     def requests(self) -> int:
@@ -216,39 +211,24 @@ class Emulator:
     def fault(self, kind: Kind, **options: Any) -> None:
         """Let something go wrong from now on; the options are those of `Fault`."""
         new = Fault(kind, **options)
-        self._do(self._restart(new.delay_s) if kind == "restart" else self._add(new))
+        self._thread.do(self._restart(new.delay_s) if kind == "restart" else self._add(new))
 
     def clear(self) -> None:
         """Let all be well again."""
-        self._do(self._clear())
+        self._thread.do(self._clear())
 
     def kill(self) -> None:
         """Vanish: close every connection and listen no more; `revive` brings it back."""
-        self._do(self._shut())
+        self._thread.do(self._shut())
 
     def revive(self) -> None:
         """Be switched on again, with the defaults."""
-        self._do(self._open())
+        self._thread.do(self._open())
 
     def close(self) -> None:
         """End the server and its thread; a second time does nothing."""
-        if not self._loop.is_closed():
-            if self._thread.is_alive():
-                self._do(self._shut())
-                self._loop.call_soon_threadsafe(self._loop.stop)
-                self._thread.join()
-            self._loop.close()
-
-    def _do(self, what: Coroutine[Any, Any, T]) -> T:
-        done: Future[T] = asyncio.run_coroutine_threadsafe(what, self._loop)
-        return done.result(LONGEST_START_S)
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._thread.end(self._shut)
+        self._held.close()
 
     async def _written(self) -> dict[str, float]:
         self.device.bank.refresh(self.device.clock())
@@ -263,7 +243,8 @@ class Emulator:
 
     async def _restart(self, down_s: float) -> None:
         await self._shut()
-        self._loop.call_later(down_s, lambda: self._loop.create_task(self._open()))
+        loop = self._thread.loop
+        loop.call_later(down_s, lambda: loop.create_task(self._open()))
 
     async def _open(self) -> None:
         if self._server is not None:
@@ -283,7 +264,7 @@ class Emulator:
         url, unused = self.url, SimDevice(id=0, simdata=[SimData(0, values=0, datatype=DataType.REGISTERS)])
         if url.transport in ("rtu", "serial"):
             return _SerialServer(
-                unused, port=url.path, baudrate=int(url.options.get("baud", 19200)),
+                unused, port=self._port, baudrate=int(url.options.get("baud", 9600)),
                 parity=url.options.get("parity", "N"), reconnect_delay=0.0,
             )  # fmt: skip
         if url.transport == "tls":
@@ -312,11 +293,17 @@ def _tls(url: urls.DeviceUrl) -> Any:
     return context
 
 
-def _parsed(url: str) -> urls.DeviceUrl:
+def served_at(url: str) -> urls.DeviceUrl:
     """The URL, whose port may be 0 here."""
     taken = re.sub(r":0(?=[/?]|$)", ":1", url, count=1)
     parsed = urls.parse(taken)
     return parsed if taken == url else replace(parsed, port=0)
+
+
+def refuse_other_machines(url: urls.DeviceUrl, anywhere: bool) -> None:
+    """Raise ValueError for an address that others reach, unless they may."""
+    if url.host and not anywhere and not _is_loopback(url.host):
+        raise ValueError(f"{url.host}: other machines could reach it and write; take 127.0.0.1, or allow it expressly")
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 """What can go wrong with an emulated device."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 Kind = Literal["late", "silent", "frozen", "exception", "wrong_unit", "nan", "drop", "slow", "restart"]
@@ -53,3 +53,18 @@ class Fault:
             except ValueError as error:
                 raise ValueError(f"fault {text!r}: {value!r} is not a number") from error
         return cls(cast(Kind, kind), **options)
+
+
+def met(faults: list[Fault], request: Literal["all", "read", "write"] = "all") -> dict[str, Fault]:
+    """The faults that a request meets, by kind; what it uses up is taken out of the list.
+
+    Args:
+        faults: that there are.
+        request: read, write or, where it does both, all.
+    """
+    now = [fault for fault in faults if request == "all" or fault.on in ("all", request)]
+    for fault in now:
+        faults.remove(fault)
+        if fault.count > 1:
+            faults.append(replace(fault, count=fault.count - 1))
+    return {fault.kind: fault for fault in now}

@@ -11,6 +11,7 @@ import struct
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 READ_CODES = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
@@ -55,18 +56,20 @@ class Request:
 
     def __post_init__(self) -> None:
         most, largest = MOST[self.code], 1 if self.code in (5, 15) else 0xFFFF
-        wrong = [
-            words
-            for holds, words in (
-                (0 <= self.unit <= 255, "a unit is 0 to 255"),
-                (1 <= self.count <= most, f"one request has 1 to {most} of them: split it"),
-                (self.address >= 0 and self.address + self.count <= 0x10000, "addresses are 0 to 65535"),
-                (all(0 <= value <= largest for value in self.values), f"values are 0 to {largest}"),
+        holds = (
+            0 <= self.unit <= 255,
+            1 <= self.count <= most,
+            self.address >= 0 and self.address + self.count <= 0x10000,
+            not self.values or (min(self.values) >= 0 and max(self.values) <= largest),
+        )
+        if not all(holds):
+            rules = (
+                "a unit is 0 to 255",
+                f"one request has 1 to {most} of them: split it",
+                "addresses are 0 to 65535",
+                f"values are 0 to {largest}",
             )
-            if not holds
-        ]
-        if wrong:
-            raise ValueError(f"{self}: {'; '.join(wrong)}")
+            raise ValueError(f"{self}: {'; '.join(rule for rule, fits in zip(rules, holds, strict=True) if not fits)}")
 
     def __str__(self) -> str:
         verb = "write" if self.is_write else "read"
@@ -75,6 +78,29 @@ class Request:
     @property
     def is_write(self) -> bool:
         return self.code >= 5
+
+    @property
+    def body(self) -> bytes:
+        """Function code and data, as sent."""
+        if self.code == 5:
+            return struct.pack(">BHH", self.code, self.address, self.values[0] * 0xFF00)
+        if self.code == 6:
+            return struct.pack(">BHH", self.code, self.address, self.values[0])
+        head = struct.pack(">BHH", self.code, self.address, self.count)
+        if self.code == 15:
+            size = (self.count + 7) // 8
+            return head + bytes([size]) + sum(bit << i for i, bit in enumerate(self.values)).to_bytes(size, "little")
+        if self.code == 16:
+            return head + struct.pack(f">B{self.count}H", 2 * self.count, *self.values)
+        return head
+
+    def items(self, body: bytes) -> list[int]:
+        """Registers, or bits as 0 and 1, of a body that answers the request; none of a write's."""
+        if self.is_write:
+            return []
+        if self.code in (1, 2):
+            return [body[2 + i // 8] >> i % 8 & 1 for i in range(self.count)]
+        return list(struct.unpack(f">{self.count}H", body[2:]))
 
     @property
     def answer_bytes(self) -> int:
@@ -104,6 +130,7 @@ class Request:
         return "" if echo == (self.address, second) else f"an echo of {echo[0]}, {echo[1]} to {self.address}, {second}"
 
 
+@lru_cache(maxsize=1024)  # the same ones are made every few milliseconds
 def read_request(unit: int, function: str, address: int, count: int) -> Request:
     """A read of holding, input, coil or discrete."""
     if function not in READ_CODES:
@@ -119,7 +146,7 @@ def write_request(
         raise ValueError(f"function {function!r} cannot be written: there are holding, coil")
     alone = len(values) == 1
     code = (5 if alone else 15) if function == "coil" else (single if alone else 16)
-    return Request(unit, code, address, len(values), tuple(int(value) for value in values))
+    return Request(unit, code, address, len(values), tuple(map(int, values)))
 
 
 Cause = Literal["wrong", "crc", "stream"]  # of WrongAnswer
@@ -178,6 +205,11 @@ class TcpStream:
         """Before a request: whether the stream is at the end of a frame. After half an answer it is of no use."""
         return not self.rest
 
+    def frame(self, request: Request, transaction: int) -> bytes:
+        """A request as it goes over the line."""
+        body = request.body
+        return HEADER.pack(transaction, 0, 1 + len(body), request.unit) + body
+
 
 @dataclass
 class RtuLine:
@@ -232,6 +264,12 @@ class RtuLine:
         """Before a request: nothing that came earlier belongs to its answer."""
         self.rest = b""
         return True
+
+    def frame(self, request: Request, transaction: int = 0) -> bytes:
+        """A request as it goes over the line."""
+        del transaction
+        frame = bytes([request.unit]) + request.body
+        return frame + crc16(frame).to_bytes(2, "little")
 
 
 def _whole_size(frame: bytes) -> int:

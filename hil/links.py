@@ -8,9 +8,9 @@ A write that timed out may have been done all the same, or may be done later: th
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from gridloop.hil.guard import EXCEPTIONS, Backoff, Cause, Quarantine, Request, Verdict, read_request, write_request
@@ -20,7 +20,10 @@ from gridloop.hil.urls import DeviceUrl
 log = logging.getLogger(__name__)
 
 CONNECT_S = 3.0  # for one attempt
+CANCEL_AGAIN_S = 0.1
+HUNG_UP, OURS = "the other end hung up", "it may want our certificate: add cert=FILE&key=FILE"
 QUARANTINE_S = 1.0  # longer than inverters take to answer, 50 to 1000 ms
+NEARLY_ALL = 0.9  # of its deadline: a request with more than that left is never too late to be sent
 SILENT_MOST = 5  # requests in a row without an answer, after which a network link is opened anew
 RTT_KEPT = 10_000
 CHARACTER_BITS = 11
@@ -84,6 +87,11 @@ class Statistics:
     skipped: Counter[str] = field(default_factory=Counter)  # frames of others, by what did not fit
     rtt_s: deque[float] = field(default_factory=lambda: deque(maxlen=RTT_KEPT))  # of answers, the newest
     connected: int = 0  # times
+    on_frame: Callable[[bool, bytes], None] | None = None  # takes (whether it is sent, bytes), for diagnosis
+
+    def more(self) -> dict[str, Any]:
+        """What a line of another kind counts besides."""
+        return {}
 
 
 class Link:
@@ -139,9 +147,9 @@ class Link:
             return
         _LINKS.get(self._loop, {}).pop(self.url.bus, None)
         keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        while keeper is not None and not keeper.done():
+            keeper.cancel()  # on Python 3.11 a connection that is made at the same moment swallows it
+            await asyncio.wait([keeper], timeout=CANCEL_AGAIN_S)
         self._tried.set()
 
     async def read(self, unit: int, function: str, address: int, count: int, deadline_s: float) -> list[int]:
@@ -236,7 +244,7 @@ class Link:
             await asyncio.sleep(wait_s)
         # Sent with less time left than an answer takes, it would be one lost answer more, and for nothing
         unit, left_s = turn.request.unit, turn.end_s - now_s
-        if left_s < min(turn.deadline_s, self._took_s.get(unit, 0.0)):
+        if left_s < min(NEARLY_ALL * turn.deadline_s, self._took_s.get(unit, 0.0)):
             self._took_s[unit] /= 2  # it may have been slow but once
             raise Busy(f"{turn.request}: {1e3 * left_s:.1f} ms were left of {1e3 * turn.deadline_s:g} ms: too few")
 
@@ -254,6 +262,14 @@ class Link:
             self._lose(f"{self._silent} requests in a row without an answer")
         return Timeout(f"{request}: no answer {within}")
 
+    @property
+    def _hung_up(self) -> str:
+        """Why the other end may have done so: over TLS it says only after the handshake that ours was not enough."""
+        if self.url.transport != "tls" or self._heard_s >= 0:
+            return HUNG_UP
+        missing = "cert" not in self.url.options
+        return f"{HUNG_UP}: {OURS if missing else 'it may not accept our certificate'}"
+
     def _lose(self, reason: str) -> None:
         """The connection is of no use any more; the keeper makes another."""
         if not self._down.is_set():
@@ -270,6 +286,10 @@ class Link:
         if verdict.cause == "stream":
             self._lose(verdict.fault)
 
+    def _trace(self, sent: bool, frame: bytes) -> None:
+        if self.statistics.on_frame is not None:
+            self.statistics.on_frame(sent, frame)
+
     def _hear(self) -> None:
         self._heard_s = self._loop.time()
         self._silent = 0  # late or not for us, but the line lives
@@ -282,8 +302,9 @@ class Link:
         while True:
             await asyncio.sleep(self._backoff.wait_s())
             self._down = down = asyncio.Event()
-            connection = Connection(self.url, lambda: self._lose("the other end hung up"), self._hear, self._fail)
+            connection = Connection(self.url, lambda: self._lose(self._hung_up), self._hear, self._fail)
             connection.guard.skipped = self.statistics.skipped
+            connection.trace(self._trace)
             try:
                 if await connection.connect(CONNECT_S):
                     self.reason = f"connected, and left alone for {self.connect_delay_s:g} s"

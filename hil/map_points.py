@@ -7,6 +7,7 @@ from typing import Any
 
 from gridloop.hil.map_parsing import Node, mapping, number, one_of, read_keys, shown, whole, words
 from gridloop.hil.points import (
+    BITFIELDS,
     BITS,
     FUNCTIONS,
     ORDERS,
@@ -19,7 +20,7 @@ from gridloop.hil.points import (
     unit_of,
 )
 
-_UNSCALED = ("bool", "enum16", "bitfield16")
+_UNSCALED = ("bool", "enum16", *BITFIELDS)
 
 
 def _attr(node: Node) -> str | None:
@@ -131,8 +132,8 @@ def _check(point: Point, node: Node, given: dict[str, Any]) -> None:
         wrong("bit", "only a bool that is read from a register has a bit")
     if point.type in _UNSCALED and (point.scale, point.offset, point.sign) != (1, 0, 1):
         wrong("type", f"a {point.type} has no scale, offset or sign")
-    if point.names and point.type not in ("enum16", "bitfield16"):
-        wrong("names", "only an enum16 or a bitfield16 has names")
+    if point.names and point.type not in ("enum16", *BITFIELDS):
+        wrong("names", "only an enum16 or a bitfield has names")
     bits = 16 * point.width
     if isinstance(point.sentinel, int) and (point.is_float or not -(1 << (bits - 1)) <= point.sentinel < 1 << bits):
         wrong("sentinel", f"no number of type {point.type}")

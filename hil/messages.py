@@ -17,7 +17,7 @@ its own copy of all this.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gridloop.hil.frames import ANSWER, NEIGHBOUR, REFUSED, SYNC, T_MS_WRAP, Frame
@@ -36,12 +36,25 @@ DROOP = ("f[Hz]", "E[pu]")
 CORRECTION = ("Omega[rad_per_s]", "v[pu]", "dOmega[rad_per_s2]", "dv[pu_per_s]")
 SYNC_FIELDS = ("t1 beyond t_ms [us]", "t4 - t1 of the exchange before [us]", "its seq")
 SYNC_ANSWER = ("t2 beyond t_ms [us]", "t3 - t2 [us]")
+T_S, STAMP = "t[s]", "stamp[s]"  # of a tick, of a message: names among what a device is told
+ALIGNED = "align[1]"  # 1: the correction is to go on from the one that is told
 REFUSALS = {
     1: "it knows no such request",
     2: "the number of values is wrong",
     3: "time went back, or nothing was measured at that time",
     4: "its law gave no number",
 }
+
+
+def heard_as(number: int, stamp_s: float, shared: Sequence[float]) -> dict[str, float]:
+    """The message of neighbour `number` as values by name, as a device is told all else."""
+    return {f"{number}.{name}": value for name, value in zip((STAMP, *SHARED), (stamp_s, *shared), strict=True)}
+
+
+def heard_in(values: Mapping[str, float]) -> dict[int, tuple[float, tuple[float, ...]]]:
+    """Messages among values by name: stamp and what is shared, by the neighbours' numbers."""
+    numbers = [int(name.partition(".")[0]) for name in values if name.endswith(f".{STAMP}")]
+    return {n: (values[f"{n}.{STAMP}"], tuple(values[f"{n}.{name}"] for name in SHARED)) for n in numbers}
 
 
 class Answer(NamedTuple):
@@ -52,12 +65,16 @@ class Answer(NamedTuple):
     round_trip_us: int
 
     @property
+    def code(self) -> int | None:
+        """The code of a refusal; None: it is none."""
+        if self.frame.type != REFUSED:
+            return None
+        return int(self.frame.values[0]) if self.frame.values and math.isfinite(self.frame.values[0]) else 0
+
+    @property
     def refusal(self) -> str:
         """Why the agent refused; empty: it did not."""
-        if self.frame.type != REFUSED:
-            return ""
-        code = int(self.frame.values[0]) if self.frame.values and math.isfinite(self.frame.values[0]) else 0
-        return REFUSALS.get(code, f"code {code}")
+        return "" if self.code is None else REFUSALS.get(self.code, f"code {self.code}")
 
 
 class Requests:
@@ -94,7 +111,11 @@ class Requests:
     def answered(self, frame: Frame, now_us: int) -> Answer | None:
         """The request and its answer; None for a frame that answers none."""
         request, sent_us = self._open.get(frame.seq, (None, 0))
-        if request is None or frame.type not in (request.type + ANSWER, REFUSED):
+        if (
+            request is None
+            or frame.type not in (request.type + ANSWER, REFUSED)
+            or (request.type != SYNC and frame.t_ms != request.t_ms)  # of a request 65536 before
+        ):
             self.strange += 1
             return None
         del self._open[frame.seq]

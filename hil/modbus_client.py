@@ -1,10 +1,11 @@
-"""One connection over pymodbus 3.16: the only file of the client side that knows it.
+"""One connection to a bus over pymodbus 3.16: the only file of the client side that knows it.
 
-pymodbus opens the socket or the serial port and moves bytes; which bytes are an answer is decided in guard. A new
-connection gets a new object, so that the end of an old one cannot be taken for the end of the new. What of pymodbus
-is set or replaced here, and why:
+pymodbus opens the socket or the serial port and moves bytes; what is asked and which bytes are an answer is the
+matter of guard. A new connection gets a new object, so that the end of an old one cannot be taken for the end of the
+new. What of pymodbus is set or replaced here, and why:
     retries=0, reconnect_delay=0: it would block for 12 s, and waits up to 300 s between attempts;
-    ctx.framer: its framers let wrong answers through, and its TLS framer loses answers in two records;
+    ctx.callback_data: its framers let wrong answers through, its TLS framer loses answers in two records, and its
+        execute() takes as long as all the rest of a request;
     ctx.max_buffer_size: it throws away what comes in one piece of more than 264 bytes;
     ctx.call_create: connect() says only that it failed, not why.
 """
@@ -15,73 +16,19 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from pymodbus import FramerType, ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient, AsyncModbusTlsClient
-from pymodbus.framer import FramerRTU, FramerSocket
-from pymodbus.pdu import ModbusPDU
-from pymodbus.pdu.bit_message import (
-    ReadCoilsRequest,
-    ReadDiscreteInputsRequest,
-    WriteMultipleCoilsRequest,
-    WriteSingleCoilRequest,
-)
-from pymodbus.pdu.register_message import (
-    ReadHoldingRegistersRequest,
-    ReadInputRegistersRequest,
-    WriteMultipleRegistersRequest,
-    WriteSingleRegisterRequest,
-)
 
-from gridloop.hil.guard import Request, RtuLine, TcpStream, Verdict
+from gridloop.hil.guard import EXCEPTION_BIT, Request, RtuLine, TcpStream, Verdict
 from gridloop.hil.urls import DeviceUrl
 
-READS = {
-    1: ReadCoilsRequest,
-    2: ReadDiscreteInputsRequest,
-    3: ReadHoldingRegistersRequest,
-    4: ReadInputRegistersRequest,
-}
-LONG_S = 3600.0  # pymodbus' own timeout; the deadline of each request is kept by the link
+LONG_S = 3600.0  # pymodbus' own timeout; deadlines are kept by the link
 LARGE = 1 << 16
+HOST_MISMATCH = (62, 64)  # of a name, of an address: X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH
 
 # It writes a warning or an error, with the last 20 frames, for all that the link reports itself. Whoever wants to see
 # them sets a level before.
 if logging.getLogger("pymodbus.logging").level == logging.NOTSET:
     logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
-
-
-class _Guarded:
-    """What both framers do: hand the bytes to the guard, and only what it lets through to pymodbus."""
-
-    guard: TcpStream | RtuLine
-    request: Request | None = None
-    heard: Callable[[], None]
-    failed: Callable[[Verdict], None]
-    decoder: Any
-
-    def handleFrame(self, data: bytes, _unit: int, transaction: int) -> tuple[int, ModbusPDU | None]:
-        """Take all the bytes, whatever they are: the guard keeps what is to come together."""
-        verdict = self.guard.feed(data, self.request, transaction)
-        self.heard()
-        if verdict.fault:
-            self.failed(verdict)
-        if self.request is None or not verdict.body:
-            return len(data), None
-        pdu: ModbusPDU | None = self.decoder.decode(verdict.body)
-        if pdu is None:
-            self.failed(Verdict(fault=f"bytes {verdict.body.hex()} that pymodbus cannot decode"))
-            return len(data), None
-        pdu.dev_id, pdu.transaction_id = self.request.unit, transaction
-        self.request = None
-        return len(data), pdu
-
-
-class _Socket(_Guarded, FramerSocket):
-    """Frames with a header, over TCP and TLS."""
-
-
-class _Rtu(_Guarded, FramerRTU):
-    """Frames with a CRC, over a serial line or TCP; pymodbus asks for the class to know that there are no ids."""
 
 
 class Connection:
@@ -98,19 +45,26 @@ class Connection:
         self, url: DeviceUrl, lost: Callable[[], None], heard: Callable[[], None], failed: Callable[[Verdict], None]
     ) -> None:
         self.reason = ""  # why connecting failed
-        self._client = client = _client(url, lambda up: None if up else lost())
-        guarded = _Rtu if url.transport in ("rtu", "rtutcp") else _Socket
-        self._framer = guarded(client.ctx.framer.decoder)
-        self._framer.guard = self.guard = RtuLine() if guarded is _Rtu else TcpStream()
-        self._framer.heard, self._framer.failed = heard, failed
-        client.ctx.framer = self._framer
-        client.ctx.max_buffer_size = LARGE
-        self._create = client.ctx.call_create
-        client.ctx.call_create = self._noting
+        self._heard, self._failed = heard, failed
+        self.guard: TcpStream | RtuLine = RtuLine() if url.transport in ("rtu", "rtutcp") else TcpStream()
+        self._request: Request | None = None  # that is waited for
+        self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._transaction = 0
+        self._trace: Callable[[bool, bytes], object] = lambda sent, frame: None
+        self._client = _client(url, lambda up: None if up else lost())
+        self._wire = wire = self._client.ctx
+        wire.callback_data = self._take
+        wire.max_buffer_size = LARGE
+        self._create = wire.call_create
+        wire.call_create = self._noting
 
     async def _noting(self) -> Any:
         try:
             return await self._create()
+        except ssl.SSLCertVerificationError as wrong:
+            fix = "" if wrong.verify_code in HOST_MISMATCH else "; ca= is the authority that signed it"
+            self.reason = f"its certificate is refused: {wrong.verify_message}{fix}"
+            raise
         except OSError as wrong:  # ssl.SSLError and serial.SerialException are OSErrors too
             self.reason = str(wrong) or type(wrong).__name__
             raise
@@ -134,19 +88,35 @@ class Connection:
         """
         if not self.guard.begin():
             raise ConnectionError("half an answer, and its rest never came")
-        self._framer.request = request
+        if not self._wire.is_active():
+            raise ConnectionError("it is closed")
+        self._transaction = self._transaction % 0xFFFF + 1
+        self._request, self._answer = request, asyncio.get_running_loop().create_future()
+        frame = self.guard.frame(request, self._transaction)
+        self._trace(True, frame)
         try:
-            pdu = await self._client.execute(False, _pdu(request))
-        except (ModbusException, OSError) as wrong:
-            raise ConnectionError(str(wrong)) from wrong
+            self._wire.send(frame)
+            body = await self._answer
         finally:
-            self._framer.request = None
-        if pdu.isError():
-            return [], pdu.exception_code
-        if request.is_write:
-            return [], 0
-        items = pdu.bits if request.code in (1, 2) else pdu.registers
-        return [int(item) for item in items[: request.count]], 0
+            self._request = None
+        return ([], body[1]) if body[0] & EXCEPTION_BIT else (request.items(body), 0)
+
+    def _take(self, data: bytes, addr: object = None) -> int:
+        """Bytes have come; all are taken, whatever they are: the guard keeps what is to come together."""
+        del addr
+        self._trace(False, data)
+        verdict = self.guard.feed(data, self._request, self._transaction)
+        self._heard()
+        if verdict.fault:
+            self._failed(verdict)
+        if self._request is not None and verdict.body and not self._answer.done():
+            self._request = None
+            self._answer.set_result(verdict.body)
+        return len(data)
+
+    def trace(self, take: Callable[[bool, bytes], object]) -> None:
+        """Let `take` see all bytes: (whether they are sent, bytes)."""
+        self._trace = take
 
     def strays(self) -> list[int]:
         """Units whose answers came unasked since the last call."""
@@ -162,19 +132,6 @@ class Connection:
     def close(self) -> None:
         """Give up the socket or the port; `lost` is not called for it."""
         self._client.close()
-
-
-def _pdu(request: Request) -> ModbusPDU:
-    place: dict[str, Any] = {"address": request.address, "dev_id": request.unit}
-    if request.code in READS:
-        return READS[request.code](count=request.count, **place)
-    if request.code == 5:
-        return WriteSingleCoilRequest(bits=[bool(request.values[0])], **place)
-    if request.code == 15:
-        return WriteMultipleCoilsRequest(bits=[bool(value) for value in request.values], **place)
-    if request.code == 6:
-        return WriteSingleRegisterRequest(registers=list(request.values), **place)
-    return WriteMultipleRegistersRequest(registers=list(request.values), **place)
 
 
 def _client(url: DeviceUrl, changed: Callable[[bool], None]) -> Any:
@@ -195,8 +152,7 @@ def _client(url: DeviceUrl, changed: Callable[[bool], None]) -> Any:
         )
     if url.transport == "tls":
         return AsyncModbusTlsClient(url.host, port=url.port, sslctx=tls_context(url), **settings)
-    framer = FramerType.RTU if url.transport == "rtutcp" else FramerType.SOCKET
-    return AsyncModbusTcpClient(url.host, port=url.port, framer=framer, **settings)
+    return AsyncModbusTcpClient(url.host, port=url.port, **settings)
 
 
 def tls_context(url: DeviceUrl) -> ssl.SSLContext:

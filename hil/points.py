@@ -9,7 +9,8 @@ from typing import Literal, get_args
 
 Function = Literal["holding", "input", "coil", "discrete"]
 Type = Literal[
-    "int16", "uint16", "int32", "uint32", "float32", "int64", "uint64", "float64", "bool", "enum16", "bitfield16"
+    "int16", "uint16", "int32", "uint32", "float32", "int64", "uint64", "float64", "bool", "enum16", "bitfield16",
+    "bitfield32",
 ]  # fmt: skip
 Order = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 Role = Literal["read", "write", "both", "heartbeat"]
@@ -19,12 +20,15 @@ TYPES: tuple[str, ...] = get_args(Type)
 ORDERS: tuple[str, ...] = get_args(Order)
 ROLES: tuple[str, ...] = get_args(Role)
 BITS = ("coil", "discrete")  # functions whose addresses hold one bit
+BITFIELDS = ("bitfield16", "bitfield32")
 READ_ONLY = ("input", "discrete")  # functions that no write exists for
 
 _FORMATS = {
     "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "float32": "f", "int64": "q", "uint64": "Q",
-    "float64": "d", "bool": "H", "enum16": "H", "bitfield16": "H",
+    "float64": "d", "bool": "H", "enum16": "H", "bitfield16": "H", "bitfield32": "I",
 }  # fmt: skip
+_NUMBERS = {kind: struct.Struct(f">{form}") for kind, form in _FORMATS.items()}
+_WORDS = {count: struct.Struct(f">{count}H") for count in (1, 2, 4)}
 _LARGEST_FLOAT32 = struct.unpack(">f", b"\x7f\x7f\xff\xff")[0]
 MOST_POWER = 10  # what SunSpec allows; a device that starts shows others for a while
 _SLACK = 1e-9  # relative: a limit that is a whole number of steps stays one
@@ -62,7 +66,7 @@ class Point:
         attr: mosaik attribute, `Quantity[unit]`.
         address: of the first register, from 0.
         function: table that it stands in.
-        type: of the number; `bool`, `enum16` and `bitfield16` are not scaled.
+        type: of the number; `bool`, `enum16` and bitfields are not scaled.
         order: of the bytes, ABCD = most significant first; for 64 bits the words go on in the same way.
         sentinel: the register's number that says 'no value'; 'type' = as usual for the type, None = every number
             is a value. A float that is not finite never is one.
@@ -74,7 +78,7 @@ class Point:
         role: read, write, both (written and read back) or heartbeat: a counter that is written in each cycle. A
             counter that the device itself keeps is a point to read, with the attr `heartbeat[1]`.
         bit: of a register that a bool is read from, 0 = least significant; -1 = the whole register.
-        names: of the numbers of an enum16, or of the bits of a bitfield16.
+        names: of the numbers of an enum16, or of the bits of a bitfield.
         power_at: address of a register with a power of ten that `scale` is multiplied by and that may change from
             read to read, so that both are always read in one request; -1 = none.
     """
@@ -103,7 +107,7 @@ class Point:
     @cached_property
     def width(self) -> int:
         """Registers (or bits of coils) that it takes."""
-        return 1 if self.function in BITS else struct.calcsize(_FORMATS[self.type]) // 2
+        return 1 if self.function in BITS else _NUMBERS[self.type].size // 2
 
     @property
     def end(self) -> int:
@@ -191,8 +195,9 @@ class Point:
         if math.isnan(value):
             return "no value"
         names = dict(self.names)
-        if self.type == "bitfield16":
-            return ", ".join(names.get(bit, f"bit {bit}") for bit in range(16) if int(value) >> bit & 1) or "none"
+        if self.type in BITFIELDS:
+            bits = range(16 * self.width)
+            return ", ".join(names.get(bit, f"bit {bit}") for bit in bits if int(value) >> bit & 1) or "none"
         return names.get(int(value), f"{value:g}") if self.type == "enum16" else f"{value:.9g}"
 
 
@@ -236,11 +241,11 @@ def decode(point: Point, registers: Sequence[int], power: int = 0) -> float:
     if point.type == "bool":
         raw = registers[0] >> point.bit & 1 if point.bit >= 0 else int(registers[0] != 0)
         return math.nan if raw == point.missing else float(raw)
-    data = _reordered(struct.pack(f">{point.width}H", *registers), point)
-    number: float = struct.unpack(f">{_FORMATS[point.type]}", data)[0]
+    data = _reordered(_WORDS[point.width].pack(*registers), point)
+    number: float = _NUMBERS[point.type].unpack(data)[0]
     if number == point.missing or not math.isfinite(number) or abs(power) > MOST_POWER:
         return math.nan
-    value: float = point.sign * (number * point.scale * 10.0**power + point.offset)
+    value: float = point.sign * (number * point.scale * (10.0**power if power else 1.0) + point.offset)
     if point.role == "read" and not point.low <= value <= point.high:
         return math.nan
     return value * point.factor + 0.0  # no -0
@@ -269,8 +274,8 @@ def encode(point: Point, value: float) -> tuple[list[int], bool]:
     else:
         number, cut = _whole(point, within)
         saturated = saturated or cut
-    data = _reordered(struct.pack(f">{_FORMATS[point.type]}", number), point)
-    return list(struct.unpack(f">{point.width}H", data)), saturated
+    data = _reordered(_NUMBERS[point.type].pack(number), point)
+    return list(_WORDS[point.width].unpack(data)), saturated
 
 
 def _whole(point: Point, value: float) -> tuple[int, bool]:

@@ -8,11 +8,12 @@ measurement (`judged`, `Pulse`).
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 GOOD, STALE, FAULT = 0, 1, 2
 COUNTER_SIZE = 65536  # a heartbeat is one register
 NEVER_S = -math.inf
+UNLIMITED = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Snapshot:
         quality: 0 good, 1 stale (older than the device's `max_age_s`), 2 fault.
         cause: why it is not good, in words; empty when it is.
         age_s: age of the values when the snapshot was taken [s].
+        told_age_s: time since what they follow from was posted [s]; nan where that is not known.
     """
 
     values: Mapping[str, float]
@@ -34,16 +36,34 @@ class Snapshot:
     quality: int
     cause: str
     age_s: float = math.inf
+    told_age_s: float = math.nan
+
+    @property
+    def loop_s(self) -> float:
+        """Time since what the values follow from was posted, as far as it is known [s]."""
+        return self.age_s if math.isnan(self.told_age_s) else self.told_age_s
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One complete answer of a device, before it is judged; `fault` says what the device itself got wrong."""
+    """One complete answer of a device, before it is judged; `fault` says what the device itself got wrong.
+
+    `told_s`: when what it had been told by then was posted; nan where that is not known.
+    """
 
     values: Mapping[str, float] = field(default_factory=dict)
     at_s: float = NEVER_S
     sequence: int = 0
     fault: str = ""
+    told_s: float = math.nan
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a device should do: the set-points that were posted, or (`is_calm`) go to its safe state; none = nothing."""
+
+    values: Mapping[str, float]
+    is_calm: bool = False
 
 
 def judged(reading: Reading, trouble: str, now_s: float, max_age_s: float, needed: Iterable[str]) -> Snapshot:
@@ -61,11 +81,10 @@ def judged(reading: Reading, trouble: str, now_s: float, max_age_s: float, neede
         quality, cause = FAULT, f"no number for {', '.join(unknown)}"
     else:
         quality, cause = GOOD, ""
-    return Snapshot(reading.values, reading.at_s, reading.sequence, quality, cause, age_s)
+    return Snapshot(reading.values, reading.at_s, reading.sequence, quality, cause, age_s, now_s - reading.told_s)
 
 
-@dataclass(frozen=True)
-class Allowed:
+class Allowed(NamedTuple):
     """A value that may be written; `cause` says what it was changed for: limit, ramp, nan or nothing."""
 
     value: float
@@ -101,9 +120,10 @@ class SetPoints:
 
     def within(self, attr: str, wanted: float) -> Allowed:
         """`wanted` inside the limits."""
-        low, high = self.limits.get(attr, (-math.inf, math.inf))
-        value = min(max(wanted, low), high)
-        return Allowed(value, "" if value == wanted else "limit")
+        low, high = self.limits.get(attr, UNLIMITED)
+        if low <= wanted <= high:
+            return Allowed(wanted, "")
+        return Allowed(min(max(wanted, low), high), "limit")
 
     def allowed(self, wanted: Mapping[str, float], now_s: float) -> dict[str, Allowed]:
         """What may be written now on the way to `wanted`; what is not a number is left out.
@@ -117,11 +137,12 @@ class SetPoints:
         for attr, value in wanted.items():
             if math.isnan(value):
                 continue
-            result[attr] = self._on_ramp(attr, self.within(attr, value), elapsed_s)
+            limited = self.within(attr, value)
+            result[attr] = self._on_ramp(attr, limited, elapsed_s) if attr in self.ramps else limited
         return result
 
     def _on_ramp(self, attr: str, limited: Allowed, elapsed_s: float) -> Allowed:
-        if attr not in self.ramps or attr not in self._on_device:
+        if attr not in self._on_device:
             return limited
         before, reach = self._on_device[attr], self.ramps[attr] * elapsed_s
         if abs(limited.value - before) <= reach:

@@ -10,6 +10,11 @@ from dataclasses import dataclass, replace
 from gridloop.hil import links
 from gridloop.hil.points import Point, decode, encode
 from gridloop.hil.registers import RegisterMap, blocks, load_map, shipped_maps, split_around
+from gridloop.hil.sunspec import SunSpecDevice
+from gridloop.hil.sunspec_capabilities import Capability, capabilities
+from gridloop.hil.sunspec_link import bases_of, map_of, scan_device
+from gridloop.hil.sunspec_map import sunspec_map
+from gridloop.hil.sunspec_models import SunSpecError, name_of
 from gridloop.hil.urls import DeviceUrl
 
 LONGEST_DOWN_S, LOOK_S = 3.0, 0.01
@@ -46,6 +51,17 @@ class Fit:
     def share(self) -> float:
         """Of the map's points, those whose answer can be one."""
         return self.plausible / self.points if self.points else 0.0
+
+
+@dataclass(frozen=True)
+class SunSpecFound:
+    """A SunSpec device, its models' names, and what it is good for; without a map, `trouble` says why."""
+
+    device: SunSpecDevice
+    names: tuple[str, ...]
+    map: RegisterMap | None = None
+    capabilities: tuple[Capability, ...] = ()
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,20 @@ async def connected(url: DeviceUrl, map: RegisterMap | None = None) -> AsyncIter
         await link.close()
 
 
+@asynccontextmanager
+async def connected_device(
+    url: DeviceUrl, map: RegisterMap | None, deadline_s: float
+) -> AsyncIterator[tuple[links.Link, RegisterMap]]:  # fmt: skip
+    """The link of a device with its map, which is found at the device itself where it is None.
+
+    Raises:
+        links.LinkDown: it cannot be reached.
+        SunSpecError: it has no models.
+    """
+    async with connected(url, map) as link:
+        yield link, map or await map_of(link, url.unit, bases_of(url), deadline_s)
+
+
 async def is_there(link: links.Link, unit: int, deadline_s: float) -> bool:
     """Whether a unit answers anything at all."""
     for function in ("holding", "input"):
@@ -137,9 +167,7 @@ async def read_points(
             if isinstance(error, links.LinkDown):
                 raise
         else:
-            for point in block.points:
-                at = point.address - block.address
-                found[point] = Found(point, decode(point, words[at : at + point.width]))
+            found |= {point: Found(point, block.value(point, words)) for point in block.points}
     return [found[point] for point in map.points if point in found]
 
 
@@ -151,6 +179,21 @@ async def fits(link: links.Link, unit: int, maps: Sequence[RegisterMap], deadlin
         answered = [one for one in points if not math.isnan(one.value)]
         found.append(Fit(map.name, len(points), len(answered), sum(one.is_plausible for one in answered)))
     return sorted(found, key=lambda fit: (-fit.share, -fit.plausible))
+
+
+async def sunspec(link: links.Link, unit: int, url: DeviceUrl, deadline_s: float) -> SunSpecFound | None:
+    """The SunSpec models of a unit and what they are good for; None where there are none."""
+    await _up(link)
+    try:
+        device = await scan_device(link, unit, bases_of(url), deadline_s)
+    except (SunSpecError, links.LinkDown):  # a link is opened anew where it was silent at every base
+        return None
+    names = tuple(name_of(id) for id, _, _ in device.directory)
+    try:
+        map = sunspec_map(device)
+    except SunSpecError as error:
+        return SunSpecFound(device, names, trouble=str(error))
+    return SunSpecFound(device, names, map, tuple(capabilities(device, map)))
 
 
 async def latency(link: links.Link, unit: int, map: RegisterMap | None, count: int, deadline_s: float) -> Latency:
@@ -214,13 +257,29 @@ def holds(one: Set) -> bool:
     return one.done and abs(one.read_back - one.value) <= max(one.point.resolution, 1e-6 * abs(one.value))
 
 
-def safe_sets(map: RegisterMap) -> list[Set]:
-    """The safe values of a map as things to write.
+def safe_sets(map: RegisterMap, safe: Mapping[str, float] | None = None) -> list[Set]:
+    """The safe state of a device as things to write, with all that makes it count.
+
+    Args:
+        map: of the device.
+        safe: other safe values than the map's, by attribute.
 
     Raises:
-        ValueError: the map names none.
+        ValueError: the map names no safe value.
     """
-    safe = {point.name: point.safe_value for point in map.written_points if not math.isnan(point.safe_value)}
-    if not safe:
+    if not map.safe_values:
         raise ValueError(f"the map {map.name} names no safe value; give a point `safe:`")
-    return settings(map, safe)
+    state = map.presets | map.safe_values | dict(safe or {})
+    return settings(map, {point.name: state[point.attr] for point in map.written_points if point.attr in state})
+
+
+def with_enables(map: RegisterMap, wanted: Mapping[str, float]) -> dict[str, float]:
+    """Values by point, and what has to be written along so that they count: of P, of Q, or of both."""
+    points = {point.name: point for point in map.written_points}
+    kinds = {_is_of_q(points[name]) for name in wanted}
+    along = {name: map.presets[p.attr] for name, p in points.items() if p.attr in map.presets and _is_of_q(p) in kinds}
+    return along | dict(wanted)
+
+
+def _is_of_q(point: Point) -> bool:
+    return "Q" in point.attr

@@ -14,6 +14,7 @@ from collections import deque
 from typing import NamedTuple
 
 STAGES = 8
+DRIFT_US = 2000  # what two clocks may move apart within so many exchanges
 WRAP_US = (1 << 32) * 1000  # a frame's u32 t_ms
 
 
@@ -34,9 +35,14 @@ def apart_us(later_us: int, earlier_us: int) -> int:
 
 
 class ClockOffset:
-    """Offset of a device's clock, and the one-way delays that follow from it."""
+    """Offset of a device's clock, and the one-way delays that follow from it.
+
+    Attributes:
+        jumps: how often the device's clock was set anew, as by a restart; older exchanges count no more then.
+    """
 
     def __init__(self) -> None:
+        self.jumps = 0
         self._stages: deque[tuple[int, float]] = deque(maxlen=STAGES)
 
     def add(self, t1_us: int, t2_us: int, t3_us: int, t4_us: int) -> Exchange:
@@ -49,6 +55,15 @@ class ClockOffset:
         round_trip = apart_us(t4_us, t1_us) - apart_us(t3_us, t2_us)
         if round_trip < 0 or apart_us(t3_us, t2_us) < 0:
             raise ValueError(f"stamps: {t1_us}, {t2_us}, {t3_us}, {t4_us} us are of no exchange")
-        self._stages.append((round_trip, (out - back) / 2))
+        here = (round_trip, (out - back) / 2)
+        if self._stages and _apart(here, min(self._stages)):
+            self.jumps += 1
+            self._stages.clear()
+        self._stages.append(here)
         shortest, offset = min(self._stages)
         return Exchange(t4_us, offset, shortest / 2, round_trip, out - offset, back + offset)
+
+
+def _apart(one: tuple[int, float], other: tuple[int, float]) -> bool:
+    """Whether two exchanges (round trip, offset) cannot be of one clock: each errs by half its round trip at most."""
+    return abs(one[1] - other[1]) > (one[0] + other[0]) / 2 + DRIFT_US

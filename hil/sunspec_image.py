@@ -45,6 +45,9 @@ def typical_models(p_max_w: float, v_nominal_v: float = 400.0, serial_number: st
         702: {"WMax": p_max_w, "WChaRteMax": p_max_w, "VAMax": p_max_w, "VarMaxInj": p_max_w, "VarMaxAbs": p_max_w,
               "VNom": v_nominal_v, "V_SF": -1} | scales,
         704: {f"{of}{name}": value for of in ("W", "Var") for name, value in off.items()},
+        705: {"Ena": 0, "Crv[0].Pt[0].V": 92, "Crv[0].Pt[0].Var": 30, "Crv[0].Pt[1].V": 108, "Crv[0].Pt[1].Var": -30},
+        711: {"Ena": 0, "Ctl[0].KOf": 0.05, "Ctl[0].KUf": 0.05, "Ctl[0].DbOf": 0.036, "Ctl[0].DbUf": 0.036, "K_SF": -2,
+              "Db_SF": -3},
         713: {"SoC": 50, "Pct_SF": -1},
         715: {"DERHb": 0, "ControllerHb": 0},
     }  # fmt: skip

@@ -9,6 +9,7 @@ from gridloop.hil import links
 from gridloop.hil.registers import RegisterMap
 from gridloop.hil.sunspec import BASES, NEEDED, Scan, SunSpecDevice
 from gridloop.hil.sunspec_map import REVERSION_S, sunspec_map
+from gridloop.hil.urls import DeviceUrl
 
 TRIES = 4  # of one request
 WAIT_CODES = (5, 6)  # exceptions: acknowledge, busy
@@ -46,6 +47,11 @@ async def map_of(
 ) -> RegisterMap:  # fmt: skip
     """The register map of a SunSpec device; arguments and errors as of scan_device and sunspec_map."""
     return sunspec_map(await scan_device(link, unit, bases, deadline_s), reversion_s, v_nominal_v)
+
+
+def bases_of(url: DeviceUrl) -> tuple[int, ...]:
+    """Where the mark is looked for."""
+    return (int(url.options["base"]),) if "base" in url.options else BASES
 
 
 async def _answer(link: Line, unit: int, address: int, count: int, deadline_s: float) -> list[int] | None:

@@ -2,21 +2,23 @@
 
 Where the scale of what is read may change, it is read along (`Point.power_at`). All else has the scale that the scan
 found. Set-points are written in the safe order: reversion time, mode, value, and last the enable.
+What does not change in a run (ratings, droop, curves) is no point of the map: see sunspec_capabilities.
 Left out: charging and discharging by model 124, which knows percent of a battery's limits only.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gridloop.hil.points import Point
+from gridloop.hil.points import BITFIELDS, Point
 from gridloop.hil.registers import RegisterMap
 from gridloop.hil.sunspec import SunSpecDevice
 from gridloop.hil.sunspec_models import SunSpecError, SunSpecModel
 
 REVERSION_S = 10.0
 
+NAMED = ("enum16", *BITFIELDS)  # types
 MEASURED = (701, 103, 102, 101, 113, 112, 111)  # models with P, Q, V, f, in the order of preference
 
 
@@ -53,34 +55,31 @@ def sunspec_map(device: SunSpecDevice, reversion_s: float = REVERSION_S, v_nomin
     )  # fmt: skip
 
 
-def capabilities(map: RegisterMap) -> tuple[str, ...]:
-    """What a map lets one do with a device, for tables."""
-    attrs = {"P_set[MW]": "P set-point", "Q_set[MVar]": "Q set-point", "SoC[%]": "state of charge"}
-    attrs |= {"reversion[s]": "reversion timer", "heartbeat[1]": "heartbeat"}
-    attrs |= {"droop[1]": "frequency droop", "volt_var[1]": "volt-var curve"}
-    return tuple(told for attr, told in attrs.items() if any(point.attr == attr for point in map.points))
-
-
 def _ids(device: SunSpecDevice) -> str:
     return ", ".join(str(model) for model, _, _ in device.directory)
 
 
-def _known(*values: float) -> float:
-    return next((value for value in values if value > 0), math.nan)
+# places of a rating, in the order of preference
+P_MAX = ((702, "WMax"), (702, "WMaxRtg"), (121, "WMax"), (120, "WRtg"))
+P_CHARGE_MAX = ((702, "WChaRteMax"), (702, "WChaRteMaxRtg"), (120, "MaxChaRte"))
+Q_MAX = ((702, "VarMaxInj"), (702, "VarMaxInjRtg"), (121, "VArMaxQ1"))
+V_NOMINAL = ((702, "VNom"), (702, "VNomRtg"), (121, "VRef"))
+
+
+def rating(device: SunSpecDevice, places: Sequence[tuple[int, str]]) -> tuple[float, str]:
+    """A rating in the device's unit and where it stands, `702 WMax`; nan and '' where the device tells none."""
+    for id, path in places:
+        model = device.model(id)
+        if model is not None and model.value(path) > 0:
+            return model.value(path), f"{id} {path}"
+    return math.nan, ""
 
 
 def _ratings(device: SunSpecDevice, v_nominal_v: float) -> _Ratings:
-    capacity, settings, plate = device.model(702), device.model(121), device.model(120)
-
-    def told(model: SunSpecModel | None, *paths: str) -> float:
-        return math.nan if model is None else _known(*(model.value(path) for path in paths))
-
     return _Ratings(
-        p_max_w=_known(told(capacity, "WMax", "WMaxRtg"), told(settings, "WMax"), told(plate, "WRtg")),
-        p_charge_max_w=_known(told(capacity, "WChaRteMax", "WChaRteMaxRtg"), told(plate, "MaxChaRte")),
-        q_max_var=_known(told(capacity, "VarMaxInj", "VarMaxInjRtg"), told(settings, "VArMaxQ1")),
-        v_nominal_v=_known(v_nominal_v, told(capacity, "VNom", "VNomRtg"), told(settings, "VRef")),
-    )
+        rating(device, P_MAX)[0], rating(device, P_CHARGE_MAX)[0], rating(device, Q_MAX)[0],
+        v_nominal_v if v_nominal_v > 0 else rating(device, V_NOMINAL)[0],
+    )  # fmt: skip
 
 
 def _point(model: SunSpecModel, path: str, attr: str, **fields: Any) -> Iterator[Point]:
@@ -100,7 +99,7 @@ def _point(model: SunSpecModel, path: str, attr: str, **fields: Any) -> Iterator
     yield Point(
         **{
             "name": f"m{model.id}_{path}", "attr": attr, "address": model.address + entry.offset, "type": entry.type,
-            "sentinel": entry.sentinel, "scale": 10.0**power, "names": entry.names if entry.type == "enum16" else (),
+            "sentinel": entry.sentinel, "scale": 10.0**power, "names": entry.names if entry.type in NAMED else (),
             "power_at": -1 if factor is None else model.address + factor.offset,
         } | fields
     )  # fmt: skip
@@ -120,8 +119,7 @@ def _measured(device: SunSpecDevice, ratings: _Ratings) -> Iterator[Point]:
         return
     if model.id == 701:
         q, lines, phase, alarm = "Var", "LLV", "LNV", "Alrm"
-        # 0 = disconnected becomes 2 = fault, 1 becomes 0 = good
-        yield from _if_there(model, "ConnSt", "quality[1]", type="uint16", scale=2, offset=-2, sign=-1, names=())
+        yield from _if_there(model, "ConnSt", "connected[1]")
         yield from _if_there(model, "InvSt", "state[1]")
     else:
         q, lines, phase, alarm = "VAr", "PPVphAB", "PhVphA", "Evt1"
@@ -145,19 +143,13 @@ def _if_there(model: SunSpecModel, path: str, attr: str, **fields: Any) -> Itera
 
 
 def _others(device: SunSpecDevice) -> Iterator[Point]:
-    """State of charge, droop, volt-var curve and heartbeats."""
+    """State of charge and heartbeats."""
     storage, basic = device.model(713), device.model(124)
     if storage is not None and storage.has("SoC"):
         yield from _point(storage, "SoC", "SoC[%]", low=0, high=100)
     elif basic is not None and basic.has("ChaState"):
         yield from _point(basic, "ChaState", "SoC[%]", low=0, high=100)
-    droop, curve, control = device.model(711), device.model(705), device.model(715)
-    if droop is not None:
-        yield from _if_there(droop, "Ena", "droop[1]")
-        for path, attr in (("KOf", "k_over[1]"), ("KUf", "k_under[1]"), ("DbOf", "band_over[Hz]")):
-            yield from _if_there(droop, f"Ctl[0].{path}", attr)
-    if curve is not None:
-        yield from _if_there(curve, "Ena", "volt_var[1]")
+    control = device.model(715)
     if control is not None:
         yield from _if_there(control, "DERHb", "heartbeat[1]", sentinel=None)
         yield from _written(control, "ControllerHb", "heartbeat[1]", role="heartbeat", sentinel=None)
@@ -210,16 +202,3 @@ def _old_control(model: SunSpecModel, ratings: _Ratings, reversion_s: float) -> 
             safe=0,
         )  # fmt: skip
         yield from _written(model, "VArPct_Ena", "enable_Q[1]", preset=1)
-
-
-def with_scales_of(map: RegisterMap, device: SunSpecDevice) -> RegisterMap:
-    """The map with all scales as the scan found them: that of the device's own side, which an emulator serves."""
-
-    def fixed(point: Point) -> Point:
-        for model in device.models:
-            if model.address <= point.power_at < model.address + len(model.registers):
-                power = model.power(point.name.removeprefix(f"m{model.id}_")) or 0
-                return replace(point, scale=point.scale * 10.0**power, power_at=-1)
-        return point
-
-    return replace(map, points=tuple(fixed(point) for point in map.points))

@@ -22,7 +22,7 @@ _TYPES: dict[str, tuple[Type, Any]] = {
     "int16": ("int16", "type"), "int32": ("int32", "type"), "int64": ("int64", "type"), "sunssf": ("int16", "type"),
     "uint16": ("uint16", "type"), "uint32": ("uint32", "type"), "uint64": ("uint64", "type"),
     "count": ("uint16", "type"), "enum16": ("enum16", "type"), "enum32": ("uint32", "type"),
-    "bitfield16": ("bitfield16", "type"), "bitfield32": ("uint32", "type"), "bitfield64": ("uint64", "type"),
+    "bitfield16": ("bitfield16", "type"), "bitfield32": ("bitfield32", "type"), "bitfield64": ("uint64", "type"),
     "acc16": ("uint16", 0), "acc32": ("uint32", 0), "acc64": ("uint64", 0), "ipaddr": ("uint32", 0),
     "float32": ("float32", "type"), "float64": ("float64", "type"),
 }  # fmt: skip

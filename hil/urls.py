@@ -3,7 +3,7 @@
 (modbus|sunspec)+(tcp|tls|rtutcp)://HOST:PORT[/UNIT]?map=&base=&ca=&cert=&key=
 (modbus|sunspec)+rtu:///dev/ttyUSB0[/UNIT]?baud=&parity=      (or +rtu://COM3/1)
 serial:///dev/ttyACM0?codec=cobs|json&baud=    serial+socket://HOST:PORT?codec=
-replay://FOLDER    emulated:    mosaik+tcp://HOST:PORT
+replay://FOLDER?unit=&shadow=yes    emulated:    mosaik+tcp://HOST:PORT
 """
 
 import difflib
@@ -128,12 +128,13 @@ def _parse(kind: str, scheme: str, transport: str, parts: SplitResult) -> Device
         raise ValueError(f"'/{last}' has no meaning here")
     if last and "unit" in options:
         raise ValueError(f"the unit stands there twice, as /{last} and unit={options['unit']}")
-    unit = _whole("unit", options.pop("unit", last or "1"), 0, 255)
+    unit = _whole("unit", options.pop("unit", last or "1"), 0, 255) if speaks_modbus else 1  # of a recording: a name
     return DeviceUrl(scheme, transport, host, port, path, unit, options)
 
 
 def _options(scheme: str, transport: str, query: str) -> dict[str, str]:
     known = list(MODBUS) if scheme in ("modbus", "sunspec") else ["codec"] * (scheme == "serial")
+    known += ["unit", "shadow"] * (scheme == "replay")
     known += list(LINE) * (transport in ("rtu", "serial")) + list(CERTIFICATES) * (transport == "tls")
     options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
@@ -151,6 +152,7 @@ def _options(scheme: str, transport: str, query: str) -> dict[str, str]:
     _one_of(options, "codec", ("cobs", "json"))
     _one_of(options, "write_code", ("6", "16"))
     _one_of(options, "echo", ("yes", "no"))
+    _one_of(options, "shadow", ("yes", "no"))
     _one_of(options, "hostname", ("any",))
     if "baud" in options:
         _whole("baud", options["baud"], 50, 20_000_000)

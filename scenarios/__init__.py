@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gridloop.scenarios.reading import load
+    from gridloop.scenarios.replaying import replay
     from gridloop.scenarios.result import Metric, Result, open_run
     from gridloop.scenarios.runner import RunFailed, run
+    from gridloop.scenarios.steering import Steering
     from gridloop.scenarios.study_run import StudyResult, open_study, study
 
-__all__ = ["Metric", "Result", "RunFailed", "StudyResult", "load", "open_run", "open_study", "run", "study"]
+__all__ = [
+    "Metric", "Result", "RunFailed", "Steering", "StudyResult",
+    "load", "open_run", "open_study", "replay", "run", "study",
+]  # fmt: skip
 
 _HOME = {
     "Metric": "result",
@@ -17,7 +22,9 @@ _HOME = {
     "RunFailed": "runner",
     "load": "reading",
     "open_run": "result",
+    "replay": "replaying",
     "run": "runner",
+    "Steering": "steering",
     "StudyResult": "study_run",
     "open_study": "study_run",
     "study": "study_run",

@@ -10,6 +10,7 @@ with open_world() as world:
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import mosaik
@@ -24,6 +25,9 @@ from gridloop.scenarios.start import Plan
 from gridloop.scenarios.steady_build import build_steady
 from gridloop.scenarios.wire_control import Ends, add_control
 from gridloop.scenarios.wire_devices import SHOWN_BY_ADAPTER, Attached, Placed, add_devices, follow_control
+from gridloop.scenarios.wire_dispatch import add_dispatch
+from gridloop.scenarios.wire_market import add_market
+from gridloop.scenarios.wire_serve import add_server
 from gridloop.scenarios.wire_sources import Inverters, add_sources
 from gridloop.simulators import profiles
 from gridloop.simulators.device import E_USED, EVENTS, RECORD, DeviceSimulator, Sink, group_name
@@ -101,7 +105,7 @@ class _Starter:
 
 def build(
     plan: Plan, world: mosaik.World, sinks: Mapping[str, Sink] | None = None, log: Log | None = None,
-    remotes: Remotes | None = None, attached: Attached | None = None,
+    remotes: Remotes | None = None, attached: Attached | None = None, folder: Path | None = None,
 ) -> Built:  # fmt: skip
     """Start and connect the simulators of a plan.
 
@@ -112,6 +116,7 @@ def build(
         log: takes (t_s, kind, target, outcome) of what happens in the grid.
         remotes: the simulators in other processes; none by default.
         attached: the devices that stand in for units; needed where the plan has any.
+        folder: where a market's ledger goes; None keeps it in memory.
     """
     sinks, remotes = sinks or {}, remotes or Remotes({}, {})
     starter = _Starter(world, remotes)
@@ -119,12 +124,13 @@ def build(
     if scenario.mode == "steady":
         steady = build_steady(plan, world, starter.here, sinks, log)
         parts = _Parts(steady.grid, dict(steady.entities), dict(steady.groups), dict(steady.terminals), {})
+        _add_meters(plan, world, starter, sinks, parts)
     else:
         parts = _build_rms(plan, world, starter, sinks, log, attached or Attached({}))
     entities = parts.entities
-    if scenario.meters:
-        meters = starter.here("Meter", MeterSimulator(sinks.get("Meter")), attrs=meter_attributes(scenario))
-        entities |= _add_meters(plan, world, meters, parts.shown_by)
+    entities |= add_market(plan, world, starter.here, parts.shown_by, sinks, log, folder)
+    entities |= add_dispatch(plan, world, starter.here, parts.shown_by, sinks, log, folder)
+    add_server(plan, world, starter.here, entities, parts.shown_by, log)
     takers = _takers(plan, remotes, sinks, log or (lambda *_: None))
     if takers:
         tap = starter.here(
@@ -189,8 +195,9 @@ def _build_rms(
     parts.entities.update(add_sources(plan, world, starter.here, inverters, sinks))
     placed = Placed(grid, parts.terminals, parts.entities, _grid_needs_frequency(plan))
     parts.entities.update(add_devices(plan, world, starter.here, placed, attached, sinks, log))
+    _add_meters(plan, world, starter, sinks, parts)  # whose values signals may carry
     ends = Ends(parts.groups, parts.terminals, parts.entities, parts.shown_by, starter.forms)
-    parts.entities.update(add_control(plan, world, starter.here, ends, sinks, log))
+    parts.entities.update(add_control(plan, world, starter.here, ends, sinks, log, attached))
     follow_control(plan, world, parts.entities)
     return parts
 
@@ -312,14 +319,18 @@ def meter_attributes(scenario: Scenario) -> list[str]:
     return list(dict.fromkeys(attr for meter in scenario.meters.values() for attr in meter.attr))
 
 
-def _add_meters(plan: Plan, world: mosaik.World, simulator: Any, shown_by: Callable[[str, str], Any]) -> dict[str, Any]:
-    """Create the meters and tap what they measure; the meters by name."""
-    scenario, meters = plan.scenario, dict[str, Any]()
+def _add_meters(
+    plan: Plan, world: mosaik.World, starter: _Starter, sinks: Mapping[str, Sink], parts: _Parts
+) -> None:  # fmt: skip
+    """Start the meters, if there are any, and tap what they measure."""
+    scenario = plan.scenario
+    if not scenario.meters:
+        return
+    simulator = starter.here("Meter", MeterSimulator(sinks.get("Meter")), attrs=meter_attributes(scenario))
     for name, meter in scenario.meters.items():
-        meters[name] = simulator.Meter(
+        parts.entities[name] = simulator.Meter(
             name=name, attr=list(meter.attr), period_ms=meter.period_ms, noise_percent=meter.noise_percent,
             noise=meter.noise, seed=scenario.seed,
         )  # fmt: skip
         for attr in meter.attr:
-            world.connect(shown_by(meter.of, attr), meters[name], (attr, attr))
-    return meters
+            world.connect(parts.shown_by(meter.of, attr), parts.entities[name], (attr, attr))

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from gridloop.scenarios.agent_parts import AgentDevice, AgentLoss, UnitAgent
 from gridloop.scenarios.comms_parts import Comms, LinkBurst, LinkJitter, LinkKeys, SignalLink
 from gridloop.scenarios.control_parts import ChargeBalancing, Control, FrequencyControl, VoltageControl
 from gridloop.scenarios.device_parts import Device, Limits, OnLoss, SafeState
@@ -19,6 +20,7 @@ from gridloop.scenarios.price_parts import PriceList
 from gridloop.scenarios.problems import Path, Problem, ScenarioError, Source, dotted, in_our_words, without_echoes
 from gridloop.scenarios.relations import relations
 from gridloop.scenarios.schema import Scenario
+from gridloop.scenarios.serve_parts import Served
 from gridloop.scenarios.source_parts import PARTS as SOURCES
 from gridloop.scenarios.study_checks import study_problems
 from gridloop.scenarios.study_parts import Study
@@ -75,13 +77,15 @@ def checked(raw: Any, source: Source, problems: Sequence[Problem] = ()) -> Scena
     return whole
 
 
-def changed(raw: Mapping[str, Any], source: Source, overrides: Mapping[str, Any]) -> Scenario:
-    """The scenario with values set by dotted paths."""
-    merged = deepcopy(dict(raw))
-    problems = [p for path, value in overrides.items() for p in set_path(merged, path, plain(value))]
-    if problems:
-        raise ScenarioError(source, problems)
-    return checked(merged, replace(source, changed=(*source.changed, *overrides)))
+def changed(raw: Any, source: Source, overrides: Mapping[str, Any], problems: Sequence[Problem] = ()) -> Scenario:
+    """The scenario with values set by dotted paths, one after the other; arguments and errors as of `checked`."""
+    if not isinstance(raw, dict):
+        return checked(raw, source, problems)
+    merged = deepcopy(raw)
+    wrong = [p for path, value in overrides.items() for p in set_path(merged, path, plain(value))]
+    if wrong:
+        raise ScenarioError(source, wrong)
+    return checked(merged, replace(source, changed=(*source.changed, *overrides)), problems)
 
 
 def _without_echoes(details: Sequence[Any]) -> list[Any]:
@@ -136,8 +140,14 @@ PARTS: dict[str, type[BaseModel]] = {
     "pcc.sync": Sync, "profiles.*": Profile, "meters.*": Meter, "load_shedding.*": Shedding, "control": Control,
     "control.frequency": FrequencyControl, "control.voltage": VoltageControl, "control.balancing": ChargeBalancing,
     "comms": Comms, "comms.links.*": LinkKeys, "comms.signals.*": SignalLink, "study": Study, "prices": PriceList,
+    "serve.*": Served,
 }  # fmt: skip
-OF_DEVICES: dict[str | int, type[BaseModel]] = {"on_loss": OnLoss, "safe": SafeState, "limits": Limits}
+OF_DEVICES: dict[str | int, type[BaseModel]] = {
+    "on_loss": OnLoss, "safe": SafeState, "limits": Limits, "comms": LinkKeys,
+}  # fmt: skip
+OF_AGENTS: dict[Path, type[BaseModel]] = {
+    (): UnitAgent, ("device",): AgentDevice, ("device", "on_loss"): AgentLoss,
+}  # fmt: skip
 OF_LINKS: dict[str | int, type[BaseModel]] = {"jitter": LinkJitter, "burst": LinkBurst}
 
 
@@ -149,8 +159,12 @@ def _known_keys(merged: Any, path: Path) -> list[str]:
             part = shape_of(merged["events"][index]["do"])
         case ("units", name, "source"):
             part = SOURCES.get(merged["units"][name]["source"]["type"])
+        case ("units", _, "agent", *rest):
+            part = OF_AGENTS.get(tuple(rest))
         case ("units", _, "device"):
             part = Device
+        case ("units", _, "device", "comms", last) if last in OF_LINKS:
+            part = OF_LINKS[last]
         case ("units", _, "device", last):
             part = OF_DEVICES.get(last)
         case ("comms", *_, last) if last in OF_LINKS:

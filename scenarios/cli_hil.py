@@ -4,24 +4,25 @@ import json
 import logging
 import math
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.markup import escape
 
 from gridloop.scenarios.console import EXIT, AsJson, Debug, err, line, out, show_table, user_errors
+from gridloop.scenarios.scanning import number, scanned, show_unit
 
 if TYPE_CHECKING:
+    from gridloop.hil.agent_emulator import AgentEmulator
     from gridloop.hil.emulator import Emulator
-    from gridloop.hil.probe import Latency, Set
+    from gridloop.hil.points import Point
+    from gridloop.hil.probe import Set
     from gridloop.hil.registers import RegisterMap
     from gridloop.hil.urls import DeviceUrl
 
 T = TypeVar("T")
-BAR = 40  # characters of the longest bar
 FOLLOW_S = 0.2  # between two looks at what was written to an emulated device
 
 hil = typer.Typer(
@@ -31,7 +32,10 @@ hil = typer.Typer(
 
 Url = Annotated[
     str,
-    typer.Argument(metavar="URL", help="modbus+tcp://HOST:502/UNIT?map=NAME or modbus+rtu:///dev/ttyUSB0/1?map=NAME"),
+    typer.Argument(
+        metavar="URL",
+        help="modbus+tcp://HOST:502/UNIT?map=NAME, sunspec+tcp://HOST:502/UNIT, +rtu:///dev/ttyUSB0/1...",
+    ),
 ]
 Deadline = Annotated[float, typer.Option("--deadline-ms", metavar="MS", help="For one answer.")]
 
@@ -47,16 +51,23 @@ def scan(
     with user_errors(debug):
         from gridloop.scenarios.device_words import in_words, modbus_url, names_unit, units_of
 
+        if where.startswith("serial"):
+            from gridloop.scenarios.cli_hil_agents import scan_agent
+
+            with _only_errors_of("gridloop.hil"):
+                answers = scan_agent(where, count, deadline_ms * 1e-3, as_json)
+            raise typer.Exit(EXIT["done" if answers else "failed"])
         url = modbus_url(where if ":/" in where else f"modbus+tcp://{where}")
         asked = units_of(units) if units else [url.unit] if "://" in where and names_unit(where) else list(range(1, 11))
-        found = _run(_scan(url, asked, count, deadline_ms * 1e-3))
+        found = _run(scanned(url, asked, count, deadline_ms * 1e-3))
         if as_json:
             print(json.dumps({"url": where, "asked": asked, "units": found}))
         elif found:
             for unit in found:
-                _show_unit(unit)
+                show_unit(unit)
         else:
-            line(out, "nobody", f"of units {in_words(asked)} answers at {url.bus} within {deadline_ms:g} ms", "red")
+            does = "shows SunSpec models" if url.scheme == "sunspec" else "answers"
+            line(out, "nobody", f"of units {in_words(asked)} {does} at {url.bus} within {deadline_ms:g} ms", "red")
         raise typer.Exit(0 if found else EXIT["failed"])
 
 
@@ -70,12 +81,17 @@ def read(
         from gridloop.hil import probe
         from gridloop.scenarios.device_words import device_of, point_of
 
-        at, map = device_of(url)
-        points = [point_of(map, name) for name in names or []] or list(map.points)
+        at, known = device_of(url)
+
+        def asked(map: "RegisterMap") -> "Sequence[Point]":
+            return [point_of(map, name) for name in names or []] or map.points
+
+        if known is not None:
+            asked(known)  # what is wrong with the names is wrong before anybody is asked
 
         async def read_all() -> list[probe.Found]:
-            async with probe.connected(at, map) as link:
-                return await probe.read_points(link, at.unit, points, map, deadline_ms * 1e-3)
+            async with probe.connected_device(at, known, deadline_ms * 1e-3) as (link, map):
+                return await probe.read_points(link, at.unit, asked(map), map, deadline_ms * 1e-3)
 
         found = _run(read_all())
         rows = [
@@ -85,7 +101,7 @@ def read(
         ]  # fmt: skip
         if as_json:
             print(json.dumps([
-                {**row, "value": _number(one.value)} for row, one in zip(rows, found, strict=True)
+                {**row, "value": number(one.value)} for row, one in zip(rows, found, strict=True)
             ]))  # fmt: skip
         else:
             _show(rows)
@@ -103,20 +119,35 @@ def write(
         from gridloop.hil import probe
         from gridloop.scenarios.device_words import device_of, values_of
 
-        at, map = device_of(url)
-        sets = probe.settings(map, values_of(map, values))
-        _put(at, map, sets, deadline_ms * 1e-3, dry=not allow_writes, as_json=as_json)
+        at, known = device_of(url)
+
+        def sets(map: "RegisterMap") -> "list[Set]":
+            wanted = values_of(map, values)
+            return probe.settings(map, wanted if known else probe.with_enables(map, wanted))
+
+        _put((at, known), sets, deadline_ms * 1e-3, dry=not allow_writes, as_json=as_json)
 
 
 @hil.command()
-def stop(url: Url, deadline_ms: Deadline = 300.0, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Write a device's safe values now, and read them back."""
+def stop(
+    url: Annotated[str, typer.Argument(metavar="URL|SCENARIO", help="A device URL, or a scenario: all its devices.")],
+    deadline_ms: Deadline = 300.0, as_json: AsJson = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Write the safe values of a device, or of all devices of a scenario, now, and read them back."""
     with user_errors(debug):
         from gridloop.hil import probe
-        from gridloop.scenarios.device_words import device_of
+        from gridloop.scenarios.device_words import device_of, devices_in
 
-        at, map = device_of(url)
-        _put(at, map, probe.safe_sets(map), deadline_ms * 1e-3, dry=False, as_json=as_json)
+        if "://" in url:
+            _put(device_of(url), probe.safe_sets, deadline_ms * 1e-3, dry=False, as_json=as_json)
+        worst = 0
+        for unit, device, safe in devices_in(url):
+            line(err if as_json else out, "device", unit)
+            try:
+                _put(device, partial(probe.safe_sets, safe=safe), deadline_ms * 1e-3, dry=False, as_json=as_json)
+            except typer.Exit as end:  # the others are stopped all the same
+                worst = max(worst, end.exit_code)
+        raise typer.Exit(worst)
 
 
 @hil.command()
@@ -139,19 +170,26 @@ def emulate(  # noqa: PLR0913 - the options of a command
     with user_errors(debug):
         from gridloop.hil.emulator import Emulator
         from gridloop.hil.faults import Fault
-        from gridloop.scenarios.emulated_unit import map_and_law
+        from gridloop.scenarios.emulated_unit import served
 
-        map, law, told = map_and_law(what, url, scenario)
-        with Emulator(url, map, law, [Fault.from_text(text) for text in faults or []], anywhere=anywhere) as emulator:
-            at = emulator.url
-            where = f"modbus+{at.transport}://{at.bus.partition('://')[2]}/{at.unit}?map={_map_word(url, map, what)}"
+        broken = [Fault.from_text(text) for text in faults or []]
+        if url.startswith("serial"):
+            from gridloop.scenarios.agent_served import served_agent
+            from gridloop.scenarios.cli_hil_agents import serve
+
+            made, told = served_agent(what, url, scenario, broken, anywhere=anywhere)
+            serve(made, told, partial(follow, for_s=for_s, quiet=as_json), as_json)
+            return
+        map, law, told, words = served(what, url, scenario)
+        with Emulator(url, map, law, broken, words=words, anywhere=anywhere) as emulator:
+            where = _for_clients(emulator.url, map, what)
             if as_json:
                 print(json.dumps({"url": where, "map": map.name, "role": map.role}), flush=True)
             else:
                 line(out, "emulating", told)
                 line(out, "serves", where, "green")
                 line(out, "try", f"gridloop hil read '{where}'")
-            _follow(emulator, for_s, quiet=as_json)
+            follow(emulator, for_s, quiet=as_json)
 
 
 @hil.command()
@@ -172,69 +210,30 @@ def selftest(as_json: AsJson = False, debug: Debug = False) -> None:
         raise typer.Exit(0 if all(row["verdict"] == "pass" for row in rows) else EXIT["failed"])
 
 
-# ---- scanning
-async def _scan(url: "DeviceUrl", asked: Sequence[int], count: int, deadline_s: float) -> list[dict[str, Any]]:
-    from gridloop.hil import probe
-    from gridloop.hil.registers import load_map
-
-    maps = [load_map(url.options["map"])] if "map" in url.options else probe.all_maps()
-    found = []
-    async with probe.connected(url) as link:
-        for unit in asked:
-            if not await probe.is_there(link, unit, deadline_s):
-                continue
-            fits = await probe.fits(link, unit, maps, deadline_s)
-            best = next((map for map in maps if fits and map.name == fits[0].map and fits[0].plausible), None)
-            latency = await probe.latency(link, unit, best, count, deadline_s)
-            found.append({"unit": unit, "maps": [asdict(fit) for fit in fits], "latency": _latency_json(latency)})
-    return found
-
-
-def _latency_json(latency: "Latency") -> dict[str, Any]:
-    from gridloop.hil.io import percentiles_ms
-
-    return {
-        "request": latency.request, "requests": len(latency.rtt_s) + latency.lost, "lost": latency.lost,
-        "rtt_ms": percentiles_ms(list(latency.rtt_s)),
-        "histogram_ms": [[_number(edge), count] for edge, count in latency.histogram()],
-    }  # fmt: skip
-
-
-def _show_unit(unit: Mapping[str, Any]) -> None:
-    latency = unit["latency"]
-    line(out, f"unit {unit['unit']}", "answers", "green")
-    show_table([
-        {"map": m["map"], "points": m["points"], "answered": m["answered"], "plausible": m["plausible"],
-         "verdict": "fits" if m["plausible"] == m["points"] else "partly" if m["plausible"] else "no"}
-        for m in unit["maps"]
-    ])  # fmt: skip
-    times = "  ".join(f"{name} {value:.3g} ms" for name, value in latency["rtt_ms"].items())
-    line(out, "latency", f"{latency['requests']} x read {latency['request']}: {times}; {latency['lost']} lost")
-    most = max((count for _, count in latency["histogram_ms"]), default=1)
-    for edge, count in latency["histogram_ms"]:
-        label = "longer" if edge is None else f"<= {edge:g} ms"
-        line(out, "", f"{label:>10} {count:>6} {'#' * math.ceil(BAR * count / most)}")
-
-
 # ---- writing
 def _put(
-    url: "DeviceUrl", map: "RegisterMap", sets: "Sequence[Set]", deadline_s: float, *, dry: bool, as_json: bool
+    device: "tuple[DeviceUrl, RegisterMap | None]", sets: "Callable[[RegisterMap], list[Set]]", deadline_s: float, *,
+    dry: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write or say what would be written; ends with the exit code."""
     from gridloop.hil import probe
     from gridloop.hil.points import unit_of
 
-    async def put() -> "list[Set]":
-        async with probe.connected(url, map) as link:
-            return await probe.write_points(link, url.unit, sets, map, deadline_s)
+    url, known = device
+    to_known = None if known is None else sets(known)  # what is wrong with them is wrong before anybody is asked
 
-    done = list(sets) if dry else _run(put())
+    async def put() -> "list[Set]":
+        async with probe.connected_device(url, known, deadline_s) as (link, map):
+            wanted = to_known or sets(map)
+            return wanted if dry else await probe.write_points(link, url.unit, wanted, map, deadline_s)
+
+    done = to_known if dry and to_known is not None else _run(put())
     verdicts = ["not written" if dry else "written" if probe.holds(one) else "FAILED" for one in done]
     if as_json:
         print(json.dumps([
             {"name": one.point.name, "quantity": one.point.attr, "wanted": one.wanted, "value": one.value,
              "cut": one.is_cut, "registers": list(one.registers), "written": one.done,
-             "read_back": _number(one.read_back), "verdict": verdict, "note": one.trouble}
+             "read_back": number(one.read_back), "verdict": verdict, "note": one.trouble}
             for one, verdict in zip(done, verdicts, strict=True)
         ]))  # fmt: skip
     else:
@@ -252,7 +251,7 @@ def _put(
 
 
 # ---- emulating
-def _follow(emulator: "Emulator", for_s: float | None, quiet: bool) -> None:
+def follow(emulator: "Emulator | AgentEmulator", for_s: float | None, quiet: bool) -> None:
     """Show what is written to the device, until the time is over or Ctrl-C."""
     from gridloop.hil.bank import HEARTBEAT
 
@@ -261,8 +260,9 @@ def _follow(emulator: "Emulator", for_s: float | None, quiet: bool) -> None:
     try:
         while time.monotonic() < end_s:
             written = {attr: value for attr, value in emulator.written.items() if attr != HEARTBEAT}
-            if written != shown and not quiet:
-                line(out, "set", "  ".join(f"{attr} = {value:.6g}" for attr, value in written.items()))
+            changed = {attr: value for attr, value in written.items() if shown.get(attr, 0.0) != value}
+            if changed and not quiet:
+                line(out, "set", "  ".join(f"{attr} = {value:.6g}" for attr, value in changed.items()))
             shown = written
             time.sleep(min(FOLLOW_S, max(end_s - time.monotonic(), 0.0)))
     except KeyboardInterrupt:
@@ -271,18 +271,24 @@ def _follow(emulator: "Emulator", for_s: float | None, quiet: bool) -> None:
         line(out, "ended", f"{emulator.requests} requests were answered")
 
 
-def _map_word(url: str, map: "RegisterMap", what: str) -> str:
-    """How a client names the map: as this device's URL does, else as it was given here."""
+def _for_clients(at: "DeviceUrl", map: "RegisterMap", what: str) -> str:
+    """The URL by which the emulated device is found; certificates of its own are the client's matter."""
+    from urllib.parse import quote
+
     from gridloop.hil.registers import shipped_maps
 
-    given = url.partition("map=")[2].partition("&")[0]
-    return given or (map.name if map.name in shipped_maps() else what)
+    named = at.options.get("map") or (map.name if map.name in shipped_maps() else what)
+    own = {} if at.scheme == "sunspec" else {"map": named}
+    own |= {key: at.options[key] for key in ("base", "baud", "parity", "ca") if key in at.options}
+    options = "&".join(f"{key}={quote(value, safe='/')}" for key, value in own.items())
+    place = at.path if at.path else at.bus.partition("://")[2]
+    return f"{at.kind}://{place}/{at.unit}" + f"?{options}" * bool(options)
 
 
 def _show(rows: Sequence[Mapping[str, str]]) -> None:
-    """A table of texts, in which brackets are brackets, without the columns that are empty."""
+    """A table of texts, without the columns that are empty."""
     full = [key for key in rows[0] if any(row[key] for row in rows)]
-    show_table([{key: escape(row[key]) for key in full} for row in rows])
+    show_table([{key: row[key] for key in full} for row in rows])
 
 
 @contextmanager
@@ -309,8 +315,3 @@ def _run(what: Coroutine[Any, Any, T]) -> T:
     except LinkError as error:
         err.print(f"error: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(EXIT["failed"]) from error
-
-
-def _number(value: float) -> float | None:
-    """A number for JSON, which has neither nan nor infinity."""
-    return value if math.isfinite(value) else None

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from gridloop.scenarios.comms_parts import Comms
-from gridloop.scenarios.communication import ends_of, link_names, link_targets
+from gridloop.scenarios.communication import device_links, ends_of, is_of_links, link_names, link_targets
 from gridloop.scenarios.control_checks import AGENTS_GIVE
 from gridloop.scenarios.event_parts import LinkDownEvent, LinkUpEvent, SetEvent
 from gridloop.scenarios.link_checks import change_problems, settings_problems
@@ -23,7 +23,8 @@ def comms_problems(scenario: Scenario, broken: Collection[Path]) -> Iterator[Pro
     """Everything about links; what is at the paths `broken` has been reported already."""
     comms = scenario.comms
     if comms is not None:
-        if scenario.control is None and not comms.signals and DECIDE.isdisjoint(_sections(broken)):
+        without = scenario.control is None and not comms.signals and not device_links(scenario)
+        if without and DECIDE.isdisjoint(_sections(broken)):
             yield Problem(("comms",), "nothing is sent: add `control:` to the scenario, or `signals:` here")
         wrong_graph = list(_graph(scenario, comms))
         yield from wrong_graph
@@ -35,11 +36,11 @@ def comms_problems(scenario: Scenario, broken: Collection[Path]) -> Iterator[Pro
     if named:
         yield from _links(scenario, [*link_names(scenario), *unread])
         yield from _events(scenario, unread)
-    if comms is not None and ("comms",) not in _sections(broken):
-        wrong_settings = list(settings_problems(comms))
+    if ("comms",) not in _sections(broken):
+        wrong_settings = list(settings_problems(scenario))
         yield from wrong_settings
         if named and not wrong_settings:
-            yield from change_problems(scenario, comms)
+            yield from change_problems(scenario)
 
 
 def _sections(broken: Collection[Path]) -> set[Path]:
@@ -86,11 +87,11 @@ def _signals(scenario: Scenario, comms: Comms) -> Iterator[Problem]:
         elif signal.to_attr not in takes:
             hint = did_you_mean(signal.to_attr, takes)
             yield Problem((*path, "to_attr"), f"{receiver} has no input {signal.to_attr}{hint}")
-        elif by := _fed_by(scenario, receiver, signal.to_attr):
+        elif by := fed_by(scenario, receiver, signal.to_attr):
             yield Problem((*path, "to_attr"), f"{receiver} has its {signal.to_attr} from {by} already")
 
 
-def _fed_by(scenario: Scenario, unit: str, attr: str) -> str:
+def fed_by(scenario: Scenario, unit: str, attr: str) -> str:
     """Who gives an input of a unit without any signal; nobody: ''."""
     control = scenario.control
     if control is not None and unit in control.members:
@@ -119,11 +120,11 @@ def _events(scenario: Scenario, unread: list[str]) -> Iterator[Problem]:
     for i, event in enumerate(scenario.events):
         if isinstance(event, LinkDownEvent | LinkUpEvent):
             key, of_one = "link", event.link
-        elif isinstance(event, SetEvent) and event.path.split(".")[0] == "comms":
+        elif isinstance(event, SetEvent) and is_of_links(event):
             key, of_one = "path", event.path.split(".")[2] if event.path.count(".") > 1 else ""
         else:
             continue
-        if scenario.comms is None:
+        if scenario.comms is None and not device_links(scenario):
             yield Problem(("events", i, key), "needs links: add `comms:` to the scenario")
         elif of_one not in unread:
             try:

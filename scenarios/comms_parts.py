@@ -137,10 +137,16 @@ class Comms(LinkKeys):
     """by SENDER->RECEIVER: connections of any entity to a unit over a link of their own"""
     _folder_of: Callable[..., Path] = PrivateAttr(default_factory=lambda: lambda *path: Path())
 
-    def link_settings(self, name: str) -> dict[str, Any]:
-        """What `CommSimulator.create` takes of a link: its own keys where it has some, otherwise those of all."""
+    def link_settings(self, name: str, unit: str = "", keys: LinkKeys | None = None) -> dict[str, Any]:
+        """What `CommSimulator.create` takes of a link: its own keys where it has some, otherwise those of all.
+
+        Of the links of a unit's device `keys`, which stand there, come before those of all.
+        """
         whole = self.given
         path: dict[str, tuple[str, ...]] = dict.fromkeys(whole, ("comms",))
+        if keys is not None:
+            whole |= keys.given
+            path |= dict.fromkeys(keys.given, ("units", unit, "device", "comms"))
         for section, ours in (("links", self.links), ("signals", self.signals)):
             own = ours[name].given if name in ours else {}
             whole |= own

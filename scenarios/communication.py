@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
+from gridloop.scenarios.comms_parts import Comms, LinkKeys
 from gridloop.scenarios.event_parts import LinkDownEvent, LinkUpEvent, SetEvent
 from gridloop.scenarios.problems import did_you_mean
 from gridloop.scenarios.schema import Scenario
@@ -13,7 +15,9 @@ SETTABLE_OF_LINKS = (
     "delay_ms", "loss_percent", "bandwidth_bit_per_s", "queue_bytes", "rto_ms", "jitter.percent", "jitter.ms",
     "burst.good_to_bad_percent", "burst.bad_to_good_percent", "burst.loss_bad_percent",
 )  # fmt: skip
+OF_DEVICE = ".device.comms."
 LINE = "line"  # the graph of a scenario that names none
+DEVICE = "_device"  # behind a unit's name: its device, as an end of links
 
 Ends = tuple[str, str]
 
@@ -59,14 +63,47 @@ def measurement_links(scenario: Scenario) -> tuple[Ends, ...]:
     return tuple((control.leader_name, name) for name in control.central_names)
 
 
+def device_ends(unit: str) -> tuple[Ends, Ends]:
+    """Links from a unit to its device and back."""
+    return (unit, unit + DEVICE), (unit + DEVICE, unit)
+
+
+def device_links(scenario: Scenario) -> dict[str, tuple[str, LinkKeys]]:
+    """The links between units and their devices by name: the unit, and what both of its links are like."""
+    return {
+        "->".join(ends): (name, unit.device.comms)
+        for name, unit in scenario.units.items() if unit.device is not None and unit.device.comms is not None
+        for ends in device_ends(name)
+    }  # fmt: skip
+
+
 def link_names(scenario: Scenario) -> list[str]:
-    """Every link that the scenario has: of agents, measurements and signals.
+    """Every link that the scenario has: of agents, measurements, signals and devices.
 
     Raises:
         ValueError: the graph names somebody who is no member.
     """
     signals = () if scenario.comms is None else scenario.comms.signals
-    return [*("->".join(ends) for ends in (*agent_links(scenario), *measurement_links(scenario))), *signals]
+    pairs = (*agent_links(scenario), *measurement_links(scenario))
+    return [*("->".join(ends) for ends in pairs), *signals, *device_links(scenario)]
+
+
+def settings_of(scenario: Scenario, name: str) -> dict[str, Any]:
+    """What `CommSimulator.create` takes of a link."""
+    comms = scenario.comms or Comms()
+    unit, keys = device_links(scenario).get(name, ("", None))
+    return comms.link_settings(name) if keys is None else comms.link_settings(name, unit, keys)
+
+
+def is_of_links(event: SetEvent) -> bool:
+    """Whether a `set` event changes what links are like."""
+    return event.path.startswith("comms.") or _of_device(event) is not None
+
+
+def _of_device(event: SetEvent) -> tuple[str, str] | None:
+    """Unit and key of a path units.UNIT.device.comms.KEY."""
+    head, middle, key = event.path.partition(OF_DEVICE)
+    return (head.removeprefix("units."), key) if middle and head.startswith("units.") else None
 
 
 def link_targets(scenario: Scenario, event: LinkDownEvent | LinkUpEvent | SetEvent) -> list[str]:
@@ -77,6 +114,14 @@ def link_targets(scenario: Scenario, event: LinkDownEvent | LinkUpEvent | SetEve
     """
     if not isinstance(event, SetEvent):
         return _named(event.link, link_names(scenario))
+    of_device = _of_device(event)
+    if of_device is not None:
+        pattern, key = of_device
+        _refuse_key(key)
+        found = [name for name, (unit, _) in device_links(scenario).items() if fnmatchcase(unit, pattern)]
+        if not found:
+            raise ValueError(f"no unit {pattern!r} has a device with `comms:`, the links that could change")
+        return found
     _, _, rest = event.path.partition(".")
     section, _, of_one = rest.partition(".")
     if section not in ("links", "signals"):
@@ -93,6 +138,9 @@ def link_targets(scenario: Scenario, event: LinkDownEvent | LinkUpEvent | SetEve
 
 def key_of(event: SetEvent) -> str:
     """What a `set` event of links changes, as a key of their settings such as jitter.percent."""
+    of_device = _of_device(event)
+    if of_device is not None:
+        return of_device[1]
     _, _, rest = event.path.partition(".")
     section, _, of_one = rest.partition(".")
     return of_one.partition(".")[2] if section in ("links", "signals") else rest

@@ -70,24 +70,29 @@ def parse_sets(sets: list[str] | None) -> dict[str, Any]:
     return overrides
 
 
-def parse_swaps(swaps: list[str] | None) -> dict[str, str]:
-    """`UNIT=URL` words as devices by unit."""
+def _urls(words: list[str] | None, option: str, example: str, what: str = "NAME") -> dict[str, str]:
     found = {}
-    for word in swaps or []:
-        unit, equals, url = word.partition("=")
-        if not equals or not unit or not url:
-            raise ValueError(f"--swap {word}: write UNIT=URL, e.g. --swap inv2=emulated:")
-        found[unit] = url
+    for word in words or []:
+        name, equals, url = word.partition("=")
+        if not equals or not name or not url:
+            raise ValueError(f"{option} {word}: write {what}=URL, e.g. {example}")
+        found[name] = url
     return found
 
 
-def read_scenario(name: str, sets: list[str] | None, until_s: float | None = None) -> "Scenario":
-    """Load a scenario and apply what the command line changes."""
+def read_scenario(
+    name: str, sets: list[str] | None, until_s: float | None = None, serve: list[str] | None = None,
+    swaps: list[str] | None = None,
+) -> "Scenario":  # fmt: skip
+    """Load a scenario with what the command line changes: first where devices are, then values that are set."""
     from gridloop.scenarios.reading import load
+    from gridloop.scenarios.swapping import swap_overrides
 
-    overrides = parse_sets(sets) | ({} if until_s is None else {"until_s": until_s})
-    scenario = load(name)
-    return scenario.with_overrides(overrides) if overrides else scenario
+    overrides = swap_overrides(_urls(swaps, "--swap", "--swap inv2=emulated:", "UNIT"))
+    served = _urls(serve, "--serve", "--serve inv1=modbus+tcp://127.0.0.1:5021/1?map=generic_inverter")
+    overrides |= {f"serve.{entity}.url": url for entity, url in served.items()}
+    overrides |= parse_sets(sets) | ({} if until_s is None else {"until_s": until_s})
+    return load(name, overrides=overrides)
 
 
 def show_header(console: Console, scenario: "Scenario") -> None:
@@ -112,6 +117,11 @@ def show_plan(console: Console, plan: "Plan") -> None:
         line(console, "mode", f"steady: the settled state every {scenario.step_ms / 1e3:g} s")
     else:
         line(console, "coupling", f"step {scenario.step_ms:g} ms, h·lambda {plan.h_lambda:.2f} (accurate below 0.5)")
+    if plan.devices:
+        from gridloop.scenarios.device_margin import margin_of
+
+        for one in plan.devices:
+            line(console, "device", margin_of(plan, one.unit).in_words)
     late = sum(event.t_s > scenario.until_s for event in plan.events)
     if late:
         console.print(

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 from gridloop.scenarios.control_parts import NEED_PIN, Control
 from gridloop.scenarios.event_parts import AgentEvent, KickEvent
+from gridloop.scenarios.market_checks import market_names
 from gridloop.scenarios.problems import Path, Problem, did_you_mean
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.source_parts import BatterySource
@@ -97,13 +98,16 @@ def _has_store(scenario: Scenario, name: str) -> bool:
 def agent_event_problems(scenario: Scenario, broken: Collection[Path]) -> Iterator[Problem]:
     """Events of agents that are not there."""
     control = scenario.control
-    known = [] if control is None else [*control.members, *control.central_names]
+    known = [*([] if control is None else control.agent_names), *market_names(scenario)]
     if not {("control",), ("control", "members"), ("control", "central")}.isdisjoint(broken):
         return
     for i, event in enumerate(scenario.events):
         if not isinstance(event, AgentEvent | KickEvent):
             continue
-        if control is None:
+        if not known:
+            fix = "add `control:` or `market:` to the scenario"
+            yield Problem(("events", i, "do"), f"{event.do} needs agents: {fix}")
+        elif isinstance(event, KickEvent) and control is None:
             yield Problem(("events", i, "do"), f"{event.do} needs secondary control: add `control:` to the scenario")
         elif event.agent not in known:
             hint = did_you_mean(event.agent, known)

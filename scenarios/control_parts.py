@@ -123,6 +123,11 @@ class Control(Part):
         return (self.central or ("mgcc",)) if CENTRAL in self.laws.values() else ()
 
     @property
+    def agent_names(self) -> tuple[str, ...]:
+        """Everybody that an event may name: members and central controllers."""
+        return (*self.members, *self.central_names)
+
+    @property
     def needs_neighbours(self) -> bool:
         """Whether agents talk to each other."""
         return self.balancing is not None or not set(self.laws.values()) <= set(NO_NEIGHBOURS)

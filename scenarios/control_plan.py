@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gridloop.scenarios.agent_plan import AgentRow, agent_rows
 from gridloop.scenarios.communication import agent_links, ends_of, graph_of, measurement_links
 from gridloop.scenarios.groups import Group
 from gridloop.scenarios.schedule import agent_events, link_events
@@ -59,6 +60,7 @@ class ControlPlan:
     pilot_bus: str
     links: tuple[Link, ...]  # between agents, and from controllers to agents
     measured_over: tuple[Link, ...]
+    devices: tuple[AgentRow, ...] = ()  # agents that are physical
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -83,7 +85,7 @@ def control_plan(scenario: Scenario, groups: Sequence[Group]) -> ControlPlan | N
     leader = control.leader_name
     return ControlPlan(
         settings, tuple(_agents(scenario, groups)), control.central_names, leader,
-        control.pilot_bus or scenario.units[leader].bus, links, measured_over,
+        control.pilot_bus or scenario.units[leader].bus, links, measured_over, agent_rows(scenario),
     )  # fmt: skip
 
 
@@ -95,12 +97,12 @@ def _links(scenario: Scenario, pairs: Sequence[tuple[str, str]]) -> list[Link]:
     ends = {"send_ms": control.period_ms, "receive_ms": control.period_ms}
     found = [Link(*pair, {**comms.link_settings(link_name(*pair)), **ends}) for pair in pairs]
     changing = {event["link"] for event in link_events(scenario)}
-    if "*" in changing or any(link.name in changing or not _is_ideal(link.settings) for link in found):
+    if "*" in changing or any(link.name in changing or not is_ideal(link.settings) for link in found):
         return found
     return []
 
 
-def _is_ideal(settings: Mapping[str, Any]) -> bool:
+def is_ideal(settings: Mapping[str, Any]) -> bool:
     """Whether a link delivers everything at once."""
     return link_params({key: value for key, value in settings.items() if key not in OF_LINK}).is_ideal
 

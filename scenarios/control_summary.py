@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gridloop.scenarios.communication import graph_of, link_names
+from gridloop.scenarios.communication import device_ends, device_links, graph_of, link_names, settings_of
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.source_parts import BatterySource, PvSource
 from gridloop.scenarios.unit_parts import Unit
@@ -29,8 +29,8 @@ def secondary(scenario: Scenario) -> dict[str, Any] | None:
 
 def links(scenario: Scenario) -> dict[str, dict[str, Any]]:
     """Settings of every link by its name."""
-    comms = scenario.comms
-    return {} if comms is None else {name: comms.link_settings(name) for name in link_names(scenario)}
+    names = device_links(scenario) if scenario.comms is None else link_names(scenario)
+    return {name: settings_of(scenario, name) for name in names}
 
 
 def in_words(scenario: Scenario) -> list[tuple[str, str]]:
@@ -48,6 +48,9 @@ def in_words(scenario: Scenario) -> list[tuple[str, str]]:
             f"every {control.period_ms:g} ms", f"delay handling {control.delay_handling}",
         ]  # fmt: skip
         lines.append(("control", " · ".join(filter(None, parts))))
+    for unit in dict(device_links(scenario).values()):
+        told = " · ".join(_settings(settings_of(scenario, "->".join(device_ends(unit)[0]))))
+        lines.append(("device link", f"{unit} to its device and back: {told}"))
     if comms is None:
         return [*lines, ("comms", "none: agents exchange without delay or loss")] if control is not None else lines
     own = {name: part.given for name, part in (comms.links | comms.signals).items()}

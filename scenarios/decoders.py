@@ -17,6 +17,7 @@ from gridloop.simulators.grid_series import grid_columns
 from gridloop.simulators.meter import measured
 from gridloop.simulators.ports import Port
 from gridloop.simulators.recorder import Columns
+from gridloop.simulators.stand_in import STAND_IN_RECORDS
 
 
 def group_decoder(plan: Plan, group: Group) -> Callable[[list[Any]], Columns]:
@@ -68,7 +69,11 @@ def agent_columns(plan: Plan) -> tuple[str, ...]:
     """Columns of agents, under their units' names, and of central controllers."""
     control = plan.control
     everyone = (*control.members, *control.central) if control is not None else ()
-    return tuple(f"{name}.{attr}" for name in everyone for attr in AGENT_RECORDS)
+    physical = control.devices if control is not None else ()
+    return (
+        *(f"{name}.{attr}" for name in everyone for attr in AGENT_RECORDS),
+        *(f"{one.of}.{attr}" for one in physical for attr in STAND_IN_RECORDS),
+    )
 
 
 def link_columns(plan: Plan) -> tuple[str, ...]:

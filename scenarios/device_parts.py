@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from gridloop.scenarios.comms_parts import LinkKeys
 from gridloop.scenarios.parts import Finite, NotNegative, Part, Positive, Switch
 
 
@@ -14,6 +15,9 @@ def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[Finite, Finite], AfterValidator(_in_order)]
+
+
+LEAST_AGE_MS, PERIODS = 200.0, 4  # of max_age_ms, where it is not given
 
 
 class OnLoss(Part):
@@ -58,16 +62,23 @@ class Device(Part):
     """time between two questions [ms]"""
     deadline_ms: Positive | None = None
     """an answer may take [ms]; absent: half the period"""
-    max_age_ms: Positive = 200.0
-    """older values are no data [ms]"""
+    max_age_ms: Positive | None = None
+    """older values are no data [ms]; absent: 200 or, if that is more, four periods; besides what its links delay"""
     on_loss: OnLoss = OnLoss()
     """what happens when it is lost"""
     safe: SafeState = SafeState()
     """its safe state"""
     limits: Limits = Limits()
     """limits of what is written"""
+    comms: LinkKeys | None = None
+    """a simulated link to it and one back: what both are like, where it differs from all; absent: none"""
     allow_writes: Switch = False
     """false: nothing is written and the model drives, unless the device is an emulator on this machine"""
+
+    @property
+    def oldest_ms(self) -> float:
+        """Older values of the device itself are no data [ms]."""
+        return max(LEAST_AGE_MS, PERIODS * self.period_ms) if self.max_age_ms is None else self.max_age_ms
 
     @property
     def answer_ms(self) -> float:
@@ -78,7 +89,7 @@ class Device(Part):
     def _fits(self) -> Self:
         if self.answer_ms > self.period_ms:
             raise ValueError(f"deadline_ms = {self.answer_ms:g} is longer than period_ms = {self.period_ms:g}")
-        if self.max_age_ms < self.period_ms:
+        if self.oldest_ms < self.period_ms:
             raise ValueError(
                 f"max_age_ms = {self.max_age_ms:g} is shorter than period_ms = {self.period_ms:g}: "
                 "its values would be too old before the next question"

@@ -1,7 +1,7 @@
 """What the commands `hil` are told in words: addresses, units, points and values."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from gridloop.hil.links import TRANSPORTS
@@ -19,14 +19,39 @@ def modbus_url(url: str) -> DeviceUrl:
     return at
 
 
-def device_of(url: str) -> tuple[DeviceUrl, RegisterMap]:
-    """Where a device is, and its register map."""
+def device_of(url: str) -> tuple[DeviceUrl, RegisterMap | None]:
+    """Where a device is, and its register map; None = the device itself has it."""
     at = modbus_url(url)
+    if at.scheme == "sunspec":
+        return at, None
     if "map" not in at.options:
         raise ValueError(
-            f"{url}: which registers? Add ?map=NAME or a file; there are {', '.join(sorted(shipped_maps()))}"
+            f"{url}: which registers? Add ?map=NAME or a file; there are {', '.join(sorted(shipped_maps()))}; "
+            "or write sunspec+ in place of modbus+"
         )
     return at, load_map(at.options["map"])
+
+
+def devices_in(scenario: str) -> Iterator[tuple[str, tuple[DeviceUrl, RegisterMap | None], dict[str, float]]]:
+    """Every Modbus device of a scenario: its unit, where it is with its map, and its safe values by attribute.
+
+    Raises:
+        ValueError: the scenario has none.
+    """
+    from gridloop.scenarios.reading import load
+
+    whole, count = load(scenario), 0
+    for name, unit in whole.units.items():
+        if unit.device is None or parse(unit.device.url).scheme not in ("modbus", "sunspec"):
+            continue
+        count += 1
+        at, safe = modbus_url(unit.device.url), unit.device.safe
+        own = at.options.get("map")
+        map = None if own is None else load_map(own, whole.folder_of("units", name, "device", "url"))
+        values = {"P_set[MW]": safe.p_set_kw / 1e3, "Q_set[MVar]": safe.q_set_kvar / 1e3}
+        yield name, (at, map), values
+    if not count:
+        raise ValueError(f"{scenario} has no unit with a device that speaks Modbus")
 
 
 def point_of(map: RegisterMap, name: str) -> Point:

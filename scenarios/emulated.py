@@ -26,16 +26,17 @@ class EmulatedDevice:
         step_ms: macro step.
         changes: its set-points that change, (t_s, unit, key, value).
         parameters: of the model, where the device's differ.
+        simulator: of the model; absent: one of this process.
     """
 
     def __init__(
         self, group: Group, row: int, s_base_mva: float, step_ms: float, changes: Sequence[Any] = (),
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None, *, simulator: Any = None,
     ) -> None:  # fmt: skip
         model = group.model
         assert model is not None
         self._unit, self._shown = group.ids[row], SHOWN[model.source]
-        self._device = DeviceSimulator(model)
+        self._device = DeviceSimulator(model) if simulator is None else simulator
         self._device.init("emulated", RESOLUTION_S, step_ms=step_ms, s_base_mva=s_base_mva, changes=changes)
         self._device.create(
             1, group_name(model), ids=[self._unit], params=_row_of(group.params, row, len(group.ids), parameters or {}),

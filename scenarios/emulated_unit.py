@@ -2,10 +2,16 @@
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 from gridloop.hil.bank import Behave
-from gridloop.hil.behaviour import Rating, law_for
+from gridloop.hil.behaviour import PowerStage, Rating, law_for
 from gridloop.hil.registers import RegisterMap, load_map, shipped_maps
+from gridloop.hil.sunspec import BASES
+from gridloop.hil.sunspec_emulated import emulated, running
+from gridloop.hil.sunspec_image import typical_models
 from gridloop.scenarios.emulated import EmulatedDevice
 from gridloop.scenarios.groups import Group
 from gridloop.scenarios.problems import did_you_mean
@@ -16,37 +22,70 @@ MAP_OF_SOURCE = {"emf": "generic_controller", "power": "generic_inverter"}
 EMF_INPUTS = ("P_gen[MW]", "Q_gen[MVar]", "Vm[pu]")
 
 
-def map_and_law(what: str, url: str, scenario: str) -> tuple[RegisterMap, Behave, str]:
-    """The map, what the device does, and both in words.
+class Served(NamedTuple):
+    """What an emulator serves: a register map, what the device does, both in words, and its other registers."""
+
+    map: RegisterMap
+    law: Behave
+    told: str
+    words: Mapping[tuple[str, int], int] = MappingProxyType({})
+
+
+def served(what: str, url: str, scenario: str) -> Served:
+    """What is to be served.
 
     Args:
         what: a map by name or file, or a unit of the scenario.
-        url: where it is served; its `map=` is what a unit is served by.
+        url: where it is served; its `map=` is what a unit is served by, `sunspec+` makes it a SunSpec device.
         scenario: name or file; "" = none.
 
     Raises:
         ValueError: there is no such map, unit or scenario.
     """
     named = url.partition("map=")[2].partition("&")[0]
+    is_sunspec = url.startswith("sunspec+")
+    if is_sunspec and named:
+        raise ValueError(f"{url}: a SunSpec device has models in place of a map: leave map= out")
     if not scenario:
         map = load_map(named or what)
         if named and what not in (named, map.name):
             raise ValueError(f"{what} is a unit of which scenario? Add --scenario NAME; or give the map {named} itself")
-        return map, law_for(map), f"{map.name}: {map.description}"
+        if is_sunspec and map.role != "power":
+            raise ValueError(f"a SunSpec device takes set-points of power, the map {map.name} is of a {map.role}")
+        if is_sunspec:
+            return _sunspec(url, Rating(), map.name)
+        return Served(map, law_for(map), f"{map.name}: {map.description}")
     from gridloop.scenarios.reading import load
     from gridloop.scenarios.start import plan as plan_of
 
     plan = plan_of(load(scenario))
-    group, row = _place(plan, what)
+    group, row = place_of(plan, what)
+    if is_sunspec:
+        return _sunspec(url, rating_of(plan, group, row), what)
     map = load_map(named or MAP_OF_SOURCE[group.source])
     if map.role == "controller" and group.model is not None and group.source == "emf":
         told = f"{what} of {plan.scenario.name} by its own model {group.model.name}, as {map.name}"
-        return map, ModelLaw(plan, group, row), told
+        return Served(map, ModelLaw(plan, group, row), told)
     rating = rating_of(plan, group, row)
-    return map, law_for(map, rating), f"{what} of {plan.scenario.name} ({rating.s_mva * 1e3:g} kVA), as {map.name}"
+    told = f"{what} of {plan.scenario.name} ({rating.s_mva * 1e3:g} kVA), as {map.name}"
+    return Served(map, law_for(map, rating), told)
 
 
-def _place(plan: Plan, unit: str) -> tuple[Group, int]:
+def _sunspec(url: str, rating: Rating, name: str) -> Served:
+    """A SunSpec device of a rating, with the models that inverters of today have; its serial number is the name."""
+    base = int(dict(parse_qsl(urlsplit(url).query)).get("base", BASES[0]))
+    device, map, words = emulated(typical_models(rating.s_mva * 1e6, serial_number=name), base)
+    models = ", ".join(str(model) for model, _, _ in device.directory)
+    told = f"{name} ({rating.s_mva * 1e3:g} kVA) as a SunSpec device with models {models}"
+    return Served(map, running(PowerStage(rating), device), told, words)
+
+
+def place_of(plan: Plan, unit: str) -> tuple[Group, int]:
+    """The group of a unit and its place there.
+
+    Raises:
+        ValueError: there is no such unit.
+    """
     for group in plan.groups:
         if unit in group.ids:
             return group, group.ids.index(unit)

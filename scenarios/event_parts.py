@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from gridloop.hil.faults import KINDS as FAULTS
 from gridloop.scenarios.parts import Finite, Impedance, Name, NotNegative, Part, Positive, Switch
 
 
@@ -72,7 +73,8 @@ class SetEvent(_Event):
     do: Literal["set"]
     path: str
     """units.UNIT.p_set_kw, .q_set_kvar or .v_set_pu, `*` for every unit that has it; comms.KEY of all links,
-    comms.links.SENDER->RECEIVER.KEY or comms.signals.SENDER->RECEIVER.KEY of one"""
+    comms.links.SENDER->RECEIVER.KEY or comms.signals.SENDER->RECEIVER.KEY of one, units.UNIT.device.comms.KEY of a
+    device's"""
     value: Finite
     """the new value, in the unit of the key"""
 
@@ -123,13 +125,42 @@ class SwapEvent(_Event):
     """the unit, which has a `device:`"""
 
 
+class DeviceFaultEvent(_Event):
+    """Something goes wrong with an emulated device."""
+
+    do: Literal["device_fault"]
+    unit: Name
+    """the unit, whose `device:` is `emulated:`"""
+    kind: Literal[FAULTS]  # type: ignore[valid-type]
+    """late, silent, frozen, exception, wrong_unit, nan, drop, slow or restart"""
+    for_s: Positive | None = None
+    """well again after [s]; of restart: gone for so long; absent: it stays"""
+    delay_ms: NotNegative | None = None
+    """late, slow: how much later answers come [ms]; absent: 300"""
+    code: Annotated[int, Field(ge=1, le=255)] | None = None
+    """exception: its code; absent: 4"""
+    on: Literal["all", "read", "write"] | None = None
+    """behind a wire: the requests that meet it; absent: all"""
+    count: Annotated[int, Field(ge=1)] | None = None
+    """how many requests meet it; absent: all of them"""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a device's `fault` takes besides the kind."""
+        delay_s = None if self.delay_ms is None else self.delay_ms * 1e-3
+        if self.kind == "restart":
+            delay_s = self.for_s if self.for_s is not None else delay_s
+        given = {"delay_s": delay_s, "code": self.code, "on": self.on, "count": self.count}
+        return {key: value for key, value in given.items() if value is not None}
+
+
 SHAPES: tuple[type[_Event], ...] = (
     LoadEvent, LineEvent, UnitEvent, FaultEvent, PccOpenEvent, PccCloseEvent, SetEvent,
-    LinkDownEvent, LinkUpEvent, AgentEvent, KickEvent, SwapEvent,
+    LinkDownEvent, LinkUpEvent, AgentEvent, KickEvent, SwapEvent, DeviceFaultEvent,
 )  # fmt: skip
 Event = Annotated[
     LoadEvent | LineEvent | UnitEvent | FaultEvent | PccOpenEvent | PccCloseEvent | SetEvent
-    | LinkDownEvent | LinkUpEvent | AgentEvent | KickEvent | SwapEvent,
+    | LinkDownEvent | LinkUpEvent | AgentEvent | KickEvent | SwapEvent | DeviceFaultEvent,
     Field(discriminator="do"),
 ]  # fmt: skip
 

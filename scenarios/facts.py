@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from gridloop.scenarios.communication import graph_of
+from gridloop.scenarios.market_facts import market_entities
+from gridloop.scenarios.recorded import public
 from gridloop.scenarios.source_parts import BatterySource
 from gridloop.scenarios.start import Plan
 from gridloop.scenarios.unit_parts import Unit
@@ -61,6 +63,18 @@ def control_facts(plan: Plan) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
+def device_facts(plan: Plan) -> dict[str, Any]:
+    """What stands in for units and agents: where it is, how it is used, and whether it may be written to."""
+    return {
+        one.unit: {
+            "url": public(one.device.url), "role": getattr(one, "role", "agent"), "mode": one.spec["mode"],
+            "shadow": one.spec["shadow"], "then": one.spec["then"],
+            **(plan.margins[one.unit].to_json() if one.unit in plan.margins else {}),
+        }
+        for one in plan.stand_ins
+    }  # fmt: skip
+
+
 def source_of(unit: Unit) -> dict[str, Any]:
     """What stands behind a unit."""
     source = unit.source
@@ -83,4 +97,5 @@ def kinds(plan: Plan) -> dict[str, str]:
     named += [(tuple(plan.scenario.meters), "meter"), (() if plan.case.pcc is None else (PCC,), "pcc")]
     named += [(tuple(link.name for link in plan.links), "link")]
     named += [(() if plan.control is None else plan.control.central, "controller")]
+    named += [(market_entities(plan), "market")]
     return {"grid": "grid"} | {name: kind for names, kind in named for name in names}

@@ -27,6 +27,7 @@ def scenario_schema() -> dict[str, Any]:
     whole = _without_titles(Scenario.model_json_schema())
     parts = whole.pop("$defs")
     parts |= _unit_parts(parts.pop("Unit")) | _source_parts(parts.pop("BatterySource"), parts.pop("PvSource"))
+    whole["properties"]["units"]["patternProperties"] = {r"\.agent$": {"$ref": "#/$defs/UnitAgent"}}
     whole["properties"]["defaults"] = _defaults(whole["properties"]["defaults"], parts)
     extends = {"type": "string", "description": "a scenario file beside this one, or one that ships: it goes below"}
     whole["properties"]["extends"] = extends
@@ -91,6 +92,7 @@ def _is(kind: str, control: str) -> dict[str, Any]:
 
 def _of_model(common: dict[str, Any], model: Model, has_controls: bool) -> dict[str, Any]:
     own = {"type", "bus", "device"} | ({"control", "source"} if has_controls else set())
+    own |= {"agent"} if model.source == "emf" else set()
     own |= set(forming_keys(model))
     listed = {key: value for key, value in common.items() if key in own}
     return {

@@ -4,8 +4,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gridloop.scenarios.comms_parts import Comms, LinkKeys, changed
-from gridloop.scenarios.communication import ALL, key_of, link_names, link_targets
+from gridloop.scenarios.comms_parts import LinkKeys, changed
+from gridloop.scenarios.communication import (
+    ALL,
+    device_links,
+    is_of_links,
+    key_of,
+    link_names,
+    link_targets,
+    settings_of,
+)
 from gridloop.scenarios.event_parts import SetEvent
 from gridloop.scenarios.problems import Path as Keys
 from gridloop.scenarios.problems import Problem, did_you_mean
@@ -16,15 +24,18 @@ class _TraceError(ValueError):
     """A file of measured delays that cannot be used."""
 
 
-def settings_problems(comms: Comms) -> Iterator[Problem]:
+def settings_problems(scenario: Scenario) -> Iterator[Problem]:
     """What is wrong with the settings of all links, or if nothing is, with those of single ones."""
-    parts: dict[Keys, LinkKeys] = {("comms",): comms}
-    parts |= {("comms", "links", name): link for name, link in comms.links.items()}
-    parts |= {("comms", "signals", name): link for name, link in comms.signals.items()}
-    for path, part in parts.items():
-        name = str(path[-1]) if len(path) > 1 else ALL
+    comms, parts = scenario.comms, dict[Keys, tuple[str, LinkKeys]]()
+    if comms is not None:
+        parts[("comms",)] = ALL, comms
+        parts |= {("comms", "links", name): (name, link) for name, link in comms.links.items()}
+        parts |= {("comms", "signals", name): (name, link) for name, link in comms.signals.items()}
+    for name, (unit, keys) in device_links(scenario).items():
+        parts.setdefault(("units", unit, "device", "comms"), (name, keys))
+    for path, (name, part) in parts.items():
         try:
-            _refuse(comms.link_settings(name))
+            _refuse(settings_of(scenario, name))
         except _TraceError as error:
             yield Problem((*path, "jitter", "trace") if part.jitter is not None else path, str(error))
         except ValueError as error:
@@ -37,12 +48,12 @@ def settings_problems(comms: Comms) -> Iterator[Problem]:
             return
 
 
-def change_problems(scenario: Scenario, comms: Comms) -> Iterator[Problem]:
+def change_problems(scenario: Scenario) -> Iterator[Problem]:
     """Events that give a link values which do not go with the others that it has by then."""
-    now = {name: comms.link_settings(name) for name in link_names(scenario)}
+    now = {name: settings_of(scenario, name) for name in link_names(scenario)}
     for i in sorted(range(len(scenario.events)), key=lambda k: scenario.events[k].t_s):
         event = scenario.events[i]
-        if not isinstance(event, SetEvent) or event.path.split(".")[0] != "comms":
+        if not isinstance(event, SetEvent) or not is_of_links(event):
             continue
         try:
             targets = link_targets(scenario, event)

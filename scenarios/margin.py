@@ -131,7 +131,8 @@ def _in_question(planned: Plan) -> tuple[Link, ...]:
     """The links whose delay is asked for."""
     if asked_of(planned) == "signals":
         return planned.signals
-    return tuple(link for link in planned.links if link not in planned.signals)
+    control = planned.control
+    return () if control is None else (*control.links, *control.measured_over)
 
 
 def _present_ticks(planned: Plan, loop: Loop) -> int:

@@ -43,17 +43,9 @@ def loop_of(plan: Plan) -> Loop:
     Raises:
         ScenarioError: nothing has a delay, or a signal carries what cannot be followed here.
     """
-    asked = asked_of(plan)
-    place = {name: (g, row) for g, group in enumerate(plan.groups) for row, name in enumerate(group.ids)}
+    asked, place = asked_of(plan), place_of(plan)
     step_us = round(1e3 * plan.scenario.step_ms)
-    case = plan.case
-    public = None
-    if case.pcc is not None and case.pcc.closed:
-        emf = case.pcc.v_pu * np.exp(1j * case.pcc.angle_rad)
-        public = Public(case.network.row_of_bus(case.pcc.bus), case.pcc.z_pu, complex(emf), case.pcc.f_hz)
-    units = tuple(_units(plan, group) for group in plan.groups)
-    plant = Plant(case.network, case.network.closed, case.loads, units, step_us * 1e-6, public)
-    signals = tuple(_signal(plan, place, link, step_us) for link in plan.signals)
+    plant, signals = plant_of(plan), signals_of(plan)
     periods = {round(1e3 * link.settings["send_ms"]) for link in plan.signals}
     team, pilot = None, ((0, 0), 0)
     if plan.control is not None:
@@ -61,7 +53,34 @@ def loop_of(plan: Plan) -> Loop:
         periods = {round(1e3 * plan.control.settings["period_ms"])}
     if len(periods) > 1:
         raise plan.scenario.error(Problem(("comms", "signals"), "the margin needs signals that have one period_ms"))
-    return Loop(PlantLoop(plant), max(periods.pop() // step_us, 1), team, signals, pilot, asked)
+    return Loop(plant, max(periods.pop() // step_us, 1), team, signals, pilot, asked)
+
+
+def place_of(plan: Plan) -> dict[str, tuple[int, int]]:
+    """Group and row of every unit."""
+    return {name: (g, row) for g, group in enumerate(plan.groups) for row, name in enumerate(group.ids)}
+
+
+def signals_of(plan: Plan) -> tuple[Signal, ...]:
+    """The signals of a scenario.
+
+    Raises:
+        ScenarioError: one carries what cannot be followed here.
+    """
+    place, step_us = place_of(plan), round(1e3 * plan.scenario.step_ms)
+    return tuple(_signal(plan, place, link, step_us) for link in plan.signals)
+
+
+def plant_of(plan: Plan) -> PlantLoop:
+    """Devices and network of a scenario before its first event."""
+    case = plan.case
+    public = None
+    if case.pcc is not None and case.pcc.closed:
+        emf = case.pcc.v_pu * np.exp(1j * case.pcc.angle_rad)
+        public = Public(case.network.row_of_bus(case.pcc.bus), case.pcc.z_pu, complex(emf), case.pcc.f_hz)
+    units = tuple(_units(plan, group) for group in plan.groups)
+    step_s = round(1e3 * plan.scenario.step_ms) * 1e-6
+    return PlantLoop(Plant(case.network, case.network.closed, case.loads, units, step_s, public))
 
 
 def _units(plan: Plan, group: Group) -> Units:

@@ -35,7 +35,7 @@ class _Recorded(NamedTuple):
 
 def measure(result: Result) -> tuple[Figures, list[Window]]:
     """Metrics of the whole run and between its events; nothing where no row was recorded."""
-    if not result.entities or not sharing(result):
+    if "grid" not in result.entities or not sharing(result):
         return {}, []
     series = read(result)
     if not len(series.t_s):

@@ -8,6 +8,13 @@ import numpy as np
 from gridloop.scenarios.result import Metric, Result
 
 COUNTS = {"requests": ("device_requests", "requests sent"), "answers": ("device_answers", "requests answered")}
+RESIDUAL = {
+    "residual_rms": "root mean square", "residual_max": "largest difference", "residual_bias": "mean difference",
+}  # fmt: skip
+VALUES = {
+    "written": ("device_writes", "values written to the device of"),
+    "limited": ("device_writes_limited", "values that were limited before they were written to the device of"),
+}
 PERCENTILES = ("p50", "p95", "p99")
 
 
@@ -24,13 +31,14 @@ def device_metrics(result: Result, statistics: Mapping[str, Mapping[str, Any]]) 
         t, age = result.series(unit, "age[ms]")
         if not len(t):
             continue
-        residual = result.series(unit, "residual_P[MW]")[1]
-        known, fresh = residual[np.isfinite(residual)], age[np.isfinite(age)]
-        rms = float(np.sqrt(np.mean(known**2))) if len(known) else np.nan
-        found[f"residual_rms.{unit}"] = Metric(rms, "MW", f"root mean square of the device against the model of {unit}")
+        residual, quality = (result.series(unit, attr)[1] for attr in ("residual_P[MW]", "quality[1]"))
+        known, fresh = residual[np.isfinite(residual) & (quality == 0)], age[np.isfinite(age)]
+        figures = (np.sqrt(np.mean(known**2)), np.abs(known).max(), np.mean(known)) if len(known) else (np.nan,) * 3
+        for (key, text), value in zip(RESIDUAL.items(), figures, strict=True):
+            found[f"{key}.{unit}"] = Metric(float(value), "MW", f"{text} of the device against the model of {unit}")
         p95 = float(np.percentile(fresh, 95)) if len(fresh) else np.nan
         found[f"device_age_p95.{unit}"] = Metric(p95, "ms", f"95 % of the values of the device of {unit} were younger")
-        fallback_s = _fallback_s(result, unit, float(t[-1]))
+        fallback_s = sum((end_s - start_s for start_s, end_s in lost_times(result, unit, float(t[-1]))), 0.0)
         text = f"time in which {unit} went on without its device, which was lost"
         found[f"device_fallback_time.{unit}"] = Metric(fallback_s, "s", text)
     for unit, counted in statistics.items():
@@ -41,6 +49,8 @@ def device_metrics(result: Result, statistics: Mapping[str, Mapping[str, Any]]) 
         for cause, count in counted["lost"].items():
             text = f"requests on the link of {unit} that were lost by: {cause}"
             found[f"device_lost.{cause}.{unit}"] = Metric(float(count), "1", text)
+        for name, (key, text) in VALUES.items():
+            found[f"{key}.{unit}"] = Metric(float(counted.get("values", {}).get(name, 0)), "1", f"{text} {unit}")
         for name in PERCENTILES:
             if name in counted["rtt_ms"]:
                 value = float(counted["rtt_ms"][name])
@@ -48,14 +58,15 @@ def device_metrics(result: Result, statistics: Mapping[str, Mapping[str, Any]]) 
     return found
 
 
-def _fallback_s(result: Result, unit: str, end_s: float) -> float:
-    """Time from each loss to the device's return, its command to leave, or the end."""
-    total_s, lost_s = 0.0, np.nan
+def lost_times(result: Result, unit: str, end_s: float) -> list[tuple[float, float]]:
+    """From each loss of a device to its return, its command to leave, or the end [s]."""
+    found, lost_s = [], None
     for event in result.events:
         if event.target != unit:
             continue
         if event.kind == "device_lost":
             lost_s = event.t_s
-        elif event.kind in ("device_back", "unswap") and not np.isnan(lost_s):
-            total_s, lost_s = total_s + event.t_s - lost_s, np.nan
-    return total_s + (0.0 if np.isnan(lost_s) else end_s - lost_s)
+        elif event.kind in ("device_back", "unswap") and lost_s is not None:
+            found.append((lost_s, event.t_s))
+            lost_s = None
+    return found if lost_s is None else [*found, (lost_s, end_s)]

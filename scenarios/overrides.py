@@ -10,7 +10,11 @@ from gridloop.scenarios.problems import Problem, did_you_mean
 OPTIONAL_MAPS = (
     "grid", "grid.base", "grid.loads", "record", "defaults", "defaults.*", "pcc.sync", "control.frequency",
     "control.voltage", "control.balancing", "control.more", "comms", "comms.jitter", "comms.burst", "comms.links",
-    "comms.links.*", "comms.links.*.jitter", "comms.links.*.burst", "study", "study.set", "prices",
+    "comms.links.*", "comms.links.*.jitter", "comms.links.*.burst", "study", "study.set", "prices", "serve",
+    "serve.*",
+    "units.*.device", "units.*.device.comms", "units.*.device.comms.jitter", "units.*.device.comms.burst",
+    "units.*.device.limits", "units.*.device.safe", "units.*.device.on_loss", "units.*.agent", "units.*.agent.device",
+    "units.*.agent.device.on_loss",
 )  # fmt: skip
 
 
@@ -52,7 +56,7 @@ def _missing(path: str, parents: list[str], key: str, nodes: list[Any]) -> Probl
 
 def _children(node: Any, key: str, path: str) -> list[Any]:
     if isinstance(node, dict):
-        if key not in node and "*" not in key and any(fnmatchcase(path, known) for known in OPTIONAL_MAPS):
+        if node.get(key) is None and "*" not in key and any(fnmatchcase(path, known) for known in OPTIONAL_MAPS):
             node[key] = {}
         return [child for name, child in node.items() if fnmatchcase(name, key)]
     return [node[index] for index in _indices(node, key)]

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any
 
-from gridloop.scenarios.checking import checked, plain
+from gridloop.scenarios.agent_parts import under_units
+from gridloop.scenarios.checking import changed, checked, plain
 from gridloop.scenarios.problems import Path, Place, Problem, ScenarioError, Source, did_you_mean
 from gridloop.scenarios.schema import Scenario
 
@@ -42,17 +44,23 @@ def library() -> dict[str, Any]:
     return {path.name.removesuffix(".yaml"): path for path in library_files() if path.name.endswith(".yaml")}
 
 
-def load(source: str | FilePath | Mapping[str, Any]) -> Scenario:
+def load(
+    source: str | FilePath | Mapping[str, Any], folder: FilePath = FilePath(),
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+) -> Scenario:  # fmt: skip
     """Read and check a scenario.
 
     Args:
         source: name of a library scenario, path of a .yaml file, or its content as a mapping.
+        folder: where files that a mapping names are looked for.
+        overrides: values by dotted path, set before anything is checked.
 
     Raises:
         ScenarioError: with every problem of the file.
     """
     if isinstance(source, Mapping):
-        layer, seen = _Layer(plain(source), Source("scenario")), {"": "scenario"}
+        layer, seen = _Layer(plain(source), Source("scenario", folders={"scenario": folder})), {"": "scenario"}
+        under_units(layer.raw)
     else:
         try:
             found = _find(str(source), FilePath())
@@ -60,6 +68,8 @@ def load(source: str | FilePath | Mapping[str, Any]) -> Scenario:
             raise ScenarioError(Source(str(source)), [Problem((), str(error))]) from error
         layer, seen = _parse(found), {found.key: found.name}
     layer = _extended(layer, seen)
+    if overrides:
+        return changed(layer.raw, layer.source, overrides, layer.problems)
     return checked(layer.raw, layer.source, layer.problems)
 
 
@@ -94,8 +104,9 @@ def _parse(found: _Text) -> _Layer:
         if path in places:
             twice.add(path)
         places.setdefault(path, place)
-    source = Source(found.name, _lines(found), places, folders={found.name: found.folder})
-    return _Layer(plain(document), source, problems)
+    raw = plain(document)
+    source = Source(found.name, _lines(found), under_units(raw, places), folders={found.name: found.folder})
+    return _Layer(raw, source, problems)
 
 
 def _document(found: _Text) -> tuple[Any, list[Problem]]:

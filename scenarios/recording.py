@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,13 @@ from gridloop.scenarios.decoders import (
     pv_decoder,
     unit_decoder,
 )
-from gridloop.scenarios.facts import control_facts, drawing, kinds
+from gridloop.scenarios.facts import control_facts, device_facts, drawing, kinds
+from gridloop.scenarios.market_facts import dispatch_facts, market_columns, market_facts
 from gridloop.scenarios.measure import measure
 from gridloop.scenarios.metrics_devices import device_metrics
+from gridloop.scenarios.metrics_dispatch import dispatch_metrics
+from gridloop.scenarios.metrics_market import market_metrics
+from gridloop.scenarios.pacing import pacing_metrics
 from gridloop.scenarios.provenance import provenance
 from gridloop.scenarios.result import Event, Metric, Result, Window, open_run
 from gridloop.scenarios.sources import PV
@@ -52,6 +56,8 @@ class Recording:
         self._events: list[Event] = []
         self._link_statistics: dict[str, dict[str, float]] = {}
         self.device_statistics: Mapping[str, Mapping[str, Any]] = {}  # of links to devices, by unit
+        self.pacing: Mapping[str, Any] = {}  # of a pacer; empty if the run is not paced
+        self.commands: Sequence[tuple[float, str, str]] = ()  # that users gave while the run went on
         self._provenance = provenance()
         self._began = time.monotonic()
         (path / "series").mkdir(exist_ok=True)
@@ -77,6 +83,8 @@ class Recording:
             self._streams[COMMS] = self._stream(COMMS, column_decoder(link_columns(plan)))
         if plan.scenario.meters:
             self._streams["Meter"] = self._stream("Meter", meter_decoder(plan), every=1)
+        for name, columns in market_columns(plan).items():
+            self._streams[name] = self._stream(name, column_decoder(columns), every=1)
 
     def _stream(self, name: str, decode: Callable[[list[Any]], Columns], every: int | None = None) -> Stream:
         scenario = self._plan.scenario
@@ -114,15 +122,17 @@ class Recording:
         Args:
             status: how the run ended.
             message: why it failed.
-            wall_simulators_s: wall time spent inside simulators, recording included.
+            wall_simulators_s: wall time spent inside simulators, recording and waiting for the clock included.
             link_statistics: of every communication link.
         """
         self._link_statistics = {name: dict(counts) for name, counts in (link_statistics or {}).items()}
-        models_s = max(wall_simulators_s - self.wall_io_s, 0.0)
+        waited_s = self.pacing.get("waited_s", 0.0)
+        models_s = max(wall_simulators_s - self.wall_io_s - waited_s, 0.0)
         for stream in self._streams.values():
             stream.close()
         wall_s, io_s = time.monotonic() - self._began, self.wall_io_s
-        wall = {"total_s": wall_s, "models_s": models_s, "io_s": io_s, "mosaik_s": wall_s - models_s - io_s}
+        wall = {"total_s": wall_s, "models_s": models_s, "io_s": io_s, "waited_s": waited_s}
+        wall["mosaik_s"] = wall_s - models_s - io_s - waited_s
         self._write(status, message, {}, [], wall)
         result = open_run(self._path)
         whole, windows = measure(result)
@@ -147,7 +157,10 @@ class Recording:
                 whole / last_s if last_s else np.nan, "1", "wall time per simulated time"
             ),
             **shares,
-            **(device_metrics(result, self.device_statistics) if self._plan.devices else {}),
+            **(device_metrics(result, self.device_statistics) if self._plan.devices or self._plan.agents else {}),
+            **(pacing_metrics(self.pacing) if self.pacing else {}),
+            **market_metrics(result),
+            **dispatch_metrics(result),
         }  # fmt: skip
 
     def _write(
@@ -160,14 +173,20 @@ class Recording:
             "status": status,
             "message": message,
             "scenario": self._plan.scenario.to_dict(),
+            "folder": str(self._plan.scenario.folder.resolve()),
             **self._provenance,
             "f_nom_hz": network.f_nom_hz,
             "s_base_mva": network.s_base_mva,
             "network": drawing(self._plan),
             "entities": kinds(self._plan),
             "control": control_facts(self._plan),
+            "market": market_facts(self._plan),
+            "dispatch": dispatch_facts(self._plan),
             "link_statistics": self._link_statistics,
+            "devices": device_facts(self._plan),
             "device_statistics": {unit: dict(counts) for unit, counts in self.device_statistics.items()},
+            "pacing": dict(self.pacing),
+            "commands": [list(command) for command in self.commands],
             "events": [vars(event) for event in sorted(self._events, key=_order)],
             "metrics": {key: metric.to_json() for key, metric in whole.items()},
             "windows": [window.to_json() for window in windows],

@@ -4,13 +4,17 @@ from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 from zoneinfo import available_timezones
 
+from gridloop.scenarios.agent_checks import agent_device_problems
 from gridloop.scenarios.comms_checks import comms_problems
+from gridloop.scenarios.communication import is_of_links
 from gridloop.scenarios.control_checks import agent_event_problems, control_problems
 from gridloop.scenarios.courses import Reference
 from gridloop.scenarios.device_checks import device_problems
 from gridloop.scenarios.event_parts import PccCloseEvent, PccOpenEvent, SetEvent, UnitEvent
+from gridloop.scenarios.market_checks import market_problems
 from gridloop.scenarios.problems import Path, Problem, did_you_mean
 from gridloop.scenarios.schema import Scenario
+from gridloop.scenarios.serve_checks import serve_problems
 from gridloop.scenarios.source_parts import PvSource
 from gridloop.scenarios.unit_checks import known_keys
 from gridloop.scenarios.unit_parts import PROFILE, Unit
@@ -20,7 +24,7 @@ from gridloop.simulators.profile_table import base_unit
 SETTABLE = ("p_set_kw", "q_set_kvar", "v_set_pu")  # what a `set` event may change
 RESERVED = ("grid", "pcc")  # entities that every run, or every run with a utility grid, has
 # names of simulators that are no device models of units
-SIMULATORS = ("Grid", "Profile", "Meter", "Secondary", "Comms", "PV", "Battery", "CoulombBattery", "Devices")
+SIMULATORS = ("Grid", "Profile", "Meter", "Secondary", "Comms", "PV", "Battery", "CoulombBattery", "Devices", "Server")
 PROFILE_ENDINGS = (".csv", ".parquet")
 
 
@@ -32,7 +36,8 @@ def relations(scenario: Scenario, broken: Collection[Path] = ()) -> list[Problem
         *_times(scenario), *_events(scenario), *_profiles(scenario), *_columns(scenario, broken), *_models(scenario),
         *_meters(scenario), *_defaults(scenario), *_shedding(scenario),
         *control, *agent_event_problems(scenario, aside), *comms_problems(scenario, aside),
-        *device_problems(scenario, broken),
+        *device_problems(scenario, broken), *serve_problems(scenario, broken),
+        *agent_device_problems(scenario, aside), *market_problems(scenario, broken),
     ]  # fmt: skip
 
 
@@ -108,7 +113,7 @@ def _events(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(("events", i, "unit"), f"there is no unit {event.unit!r}{hint}")
         elif isinstance(event, PccOpenEvent | PccCloseEvent) and scenario.pcc is None:
             yield Problem(("events", i, "do"), f"{event.do} needs a utility grid: add `pcc:` to the scenario")
-        elif isinstance(event, SetEvent) and not event.path.startswith("comms."):
+        elif isinstance(event, SetEvent) and not is_of_links(event):
             try:
                 set_targets(scenario, event)
             except ValueError as error:

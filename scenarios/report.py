@@ -14,6 +14,9 @@ from gridloop.scenarios.display import number
 from gridloop.scenarios.measure import ledger
 from gridloop.scenarios.plots import Plot, Ranges, extremes, plot_data, time_plots, unit_colours
 from gridloop.scenarios.report_control import control_section, link_section
+from gridloop.scenarios.report_devices import device_section
+from gridloop.scenarios.report_dispatch import dispatch_section
+from gridloop.scenarios.report_market import market_section
 from gridloop.scenarios.report_plant import ledger_section, plant_section
 from gridloop.scenarios.report_tables import (
     event_table,
@@ -146,7 +149,9 @@ def sections(
     if result.windows:
         table = window_table(result.windows, result.events)
         parts.append(f"<section><h2>From event to event</h2>{table}</section>")
-    parts += [plant_section(result), ledger_section(ledger(result)), link_section(result.record)]
+    parts += [device_section(result), market_section(result), dispatch_section(result), plant_section(result)]
+    parts.append(ledger_section(ledger(result)))
+    parts.append(link_section(result.record))
     if result.metrics:
         parts.append(f"<section><h2>Metrics of the whole run</h2>{metric_tables(result.metrics)}</section>")
     scenario = escape(json.dumps(result.record["scenario"], indent=2, ensure_ascii=False))

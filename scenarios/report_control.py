@@ -6,6 +6,7 @@ from typing import Any
 
 from gridloop.scenarios.display import number
 
+MOST_LINKS = 30  # in a table
 LAWS = {
     "F": "consensus of the frequency corrections, with nominal frequency at the leader",
     "D": "every unit restores the frequency it sees, in consensus with its neighbours (DAPI)",
@@ -64,8 +65,9 @@ def link_section(record: Mapping[str, Any]) -> str:
     statistics = record.get("link_statistics")
     if not statistics:
         return ""
-    rows = []
-    for name, link in statistics.items():
+    rows, lost_most = [], sorted(statistics, key=lambda name: -statistics[name].get("lost", 0))
+    for name in list(statistics) if len(statistics) <= MOST_LINKS else lost_most[:MOST_LINKS]:
+        link = statistics[name]
         sent = link.get("sent", 0)
         lost = f"{number(link.get('lost', 0))} ({number(100 * link.get('lost', 0) / sent)} %)" if sent else "0"
         counts = [number(sent), number(link.get("delivered", 0)), lost, number(link.get("bytes", 0) / 1e3)]
@@ -75,6 +77,8 @@ def link_section(record: Mapping[str, Any]) -> str:
     heads = ("sent", "delivered", "lost", "sent<br>kB", "mean age<br>ms", "95 %<br>ms", "greatest<br>ms")
     columns = "".join(f'<th class="n">{head}</th>' for head in heads)
     head = f"<tr><th>link</th>{columns}</tr>"
-    note = '<p class="soft">Age of the newest information at hand, whenever the receiver used it.</p>'
+    note = "Age of the newest information at hand, whenever the receiver used it."
+    if len(statistics) > MOST_LINKS:
+        note += f" Of {len(statistics)} links these lost the most messages; run.json has all."
     table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
-    return f"<section><h2>Communication</h2>{table}{note}</section>"
+    return f"<section><h2>Communication</h2>{table}<p class='soft'>{note}</p></section>"

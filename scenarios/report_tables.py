@@ -18,6 +18,19 @@ GROUPS = {  # first parts of the keys, in the order of the page; the first group
     "communication": ("messages_", "bytes_", "age_", "consensus_"),
     "hardware": ("device_", "rtt_", "residual_", "step_late_", "overruns"),
     "numerics": ("step", "h_lambda", "order_", "network_", "newton_", "wall_"),
+    "market": (
+        "balancing_",
+        "resilience",
+        "recovery_",
+        "negotiated_",
+        "forecast_",
+        "trade",
+        "ledger_",
+        "slot_",
+        "reactive_",
+        "requests",
+        "sellers_",
+    ),
     "other": ("",),
 }
 CARDS = (

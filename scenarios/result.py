@@ -175,6 +175,12 @@ class Result:
         return [Event(**event) for event in self.record["events"]]
 
     @cached_property
+    def devices(self) -> dict[str, dict[str, Any]]:
+        """Devices by the unit for which they stood in: url, role, mode, ..., and what their links counted."""
+        statistics = self.record.get("device_statistics", {})
+        return {unit: {**facts, **statistics.get(unit, {})} for unit, facts in self.record.get("devices", {}).items()}
+
+    @cached_property
     def metrics(self) -> dict[str, Metric]:
         """The run's figures by key; what does not apply is absent."""
         return self._figures[0]

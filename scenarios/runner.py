@@ -9,19 +9,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from gridloop.scenarios.attach import open_devices, swapped
+from gridloop.hil.pacer import DeadlineMissed
+from gridloop.scenarios.agent_parts import ENDING
+from gridloop.scenarios.attach import open_devices
 from gridloop.scenarios.build import TIME_RESOLUTION, Built, build, open_world
+from gridloop.scenarios.pacing import acted, paced_simulator, pacer_of, pacing_facts
 from gridloop.scenarios.recording import Recording, add_metrics, new_folder
 from gridloop.scenarios.remote import Remotes, places, programs
 from gridloop.scenarios.result import Metric, Result
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.start import LONGEST_H_LAMBDA, Plan, plan
-from gridloop.scenarios.wire_control import COMMS
+from gridloop.scenarios.steering import Steering
+from gridloop.scenarios.swapping import swapped
+from gridloop.scenarios.wire_control import COMMS, SECONDARY, commands_to
 from gridloop.scenarios.wire_devices import DEVICES
+from gridloop.scenarios.wire_market import MARKET_COMMS
 from gridloop.simulators.failure import SimulatorFailure
 
 log = logging.getLogger(__name__)
@@ -73,6 +79,8 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
     folder: Path | str | None = None, watch: Callable[[Progress], None] | None = None,
     planned: Callable[[Plan], None] | None = None, extend: Callable[[Built], None] | None = None,
     check_order: bool = False, remote: str | Iterable[str] = (), swap: Mapping[str, Any] | None = None,
+    allow_writes: bool = False, raw_frames: bool = False, steering: Steering | None = None,
+    pace: float | None = None, late: Literal["warn", "slip", "stop"] = "warn",
 ) -> Result:  # fmt: skip
     """Run a scenario and return its result.
 
@@ -89,14 +97,20 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
             "Inverter=192.0.2.7:5678". The result is the same.
         swap: devices that stand in for units from the start: a URL by the unit's name, {"inv2": "emulated:"}, or a
             device of your own in this process, anything with the methods of `gridloop.hil.adapter.Handle`.
+        allow_writes: leave to write to all devices of this run.
+        raw_frames: keep all that goes over wires, for diagnosis.
+        steering: takes swaps and an emergency stop while the run goes on.
+        pace: simulated seconds a second; as fast as it can if absent, but in real time with devices in mode free.
+        late: what becomes of a step that begins too late in a paced run: it is counted (`warn`), the clock is set
+            back (`slip`), or the run fails (`stop`).
 
     Raises:
         ScenarioError: the scenario cannot run.
-        ValueError: `remote` or `swap` names what is not there.
+        ValueError: `remote` or `swap` names what is not there, or `pace` is not that of the devices.
         RunFailed: a simulator failed; the error carries the result up to there.
     """
     changes = dict(overrides or {}) | ({} if until_s is None else {"until_s": until_s})
-    what = plan(swapped(scenario.with_overrides(changes) if changes else scenario, swap or {}))
+    what = plan(swapped(scenario.with_overrides(changes) if changes else scenario, swap or {}, allow_writes))
     if planned is not None:
         planned(what)
     elif what.h_lambda > LONGEST_H_LAMBDA:
@@ -111,13 +125,22 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
         if watch is not None:
             watch(Progress(t_s, float(np.mean(outputs.f_hz))))
 
+    pacer, steering = pacer_of(what, pace, late, lambda: stop.asked), steering or Steering()
     path = new_folder(folder, what.scenario.name)
     recording = Recording(what, path, each_look)
     stopwatch, failure, interrupted = Stopwatch(), None, False
-    with remotes, open_devices(what, swap or {}, path) as attached, open_world() as world:
+    devices = open_devices(what, swap or {}, path, pacer, raw_frames=raw_frames, listeners=(steering.at,))
+    with stop.on_signals(), remotes, devices as attached, open_world() as world:
         built = None
         try:
-            built = build(what, world, recording.sinks, recording.log, remotes, attached)
+            built = build(what, world, recording.sinks, recording.log, remotes, attached, path)
+            if attached.handles:
+                steering.begin(
+                    list(attached.handles), commands_to(built.simulators), attached.halt, recording.log
+                )  # fmt: skip
+            if pacer is not None and DEVICES not in built.simulators:
+                grid = paced_simulator(built.simulators)
+                grid.step = pacer.paced(grid.step, TIME_RESOLUTION)
             for simulator in built.simulators.values():
                 simulator.step = stopwatch.watched(simulator.step)
                 simulator.get_data = stopwatch.watched(simulator.get_data)
@@ -129,24 +152,25 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
         recording.begin()
         if built is not None:
             try:
-                with stop.on_interrupt():
+                with stop.between_rows():
                     world.run(until=built.until, print_progress=False, lazy_stepping=False)
                 failure = _silent_failure(built)
             except (_Interrupted, KeyboardInterrupt):
                 interrupted = True
             except Exception as error:  # noqa: BLE001 - whatever it was, the run keeps its results and says so
                 interrupted = _cause(error, _Interrupted) is not None
-                failure = None if interrupted else _cause(error, SimulatorFailure) or _silent_failure(built) or error
+                failure = None if interrupted else _told(error) or _silent_failure(built) or error
             finally:
                 _end_tasks(built)
         if not interrupted:
             failure = remotes.failure or failure
-        recording.device_statistics = attached.statistics
+        recording.device_statistics, recording.commands = attached.statistics, steering.taken
+        recording.pacing = pacing_facts(pacer)
     for entry in remotes.left:
         recording.log(*entry)
     if failure is None:
-        lost = _lost(built)
-        status, message = ("degraded", lost) if lost else ("done", "")
+        amiss = "; ".join(words for words in (_lost(built), steering.told, acted(pacer)) if words)
+        status, message = ("degraded", amiss) if amiss else ("done", "")
         if interrupted:
             status, message = "interrupted", "stopped by the user"
         result = recording.finish(status, message, stopwatch.wall_s, _statistics(built))
@@ -159,14 +183,19 @@ def run(  # noqa: PLR0913 - the public entry; all but the scenario are options w
 
 def _lost(built: Built | None) -> str:
     """Which devices were lost; '' if none."""
-    devices = None if built is None else built.simulators.get(DEVICES)
-    return "" if devices is None else "; ".join(f"{unit}: {of}" for unit, of in devices.lost.items())
+    simulators = {} if built is None else built.simulators
+    units, agents = (getattr(simulators.get(name), "lost", {}) for name in (DEVICES, SECONDARY))
+    lost = {**units, **{f"{name}{ENDING}": of for name, of in agents.items()}}
+    return "; ".join(f"{name}: {of}" for name, of in lost.items())
 
 
 def _statistics(built: Built | None) -> dict[str, dict[str, float]]:
     """What became of the messages on every link."""
-    comms = None if built is None else built.simulators.get(COMMS)
-    return {} if comms is None else comms.statistics()
+    simulators = {} if built is None else built.simulators
+    return {
+        link: counts for name in (COMMS, MARKET_COMMS) if name in simulators
+        for link, counts in simulators[name].statistics().items()
+    }  # fmt: skip
 
 
 def _order_change(scenario: Scenario, result: Result, extend: Callable[[Built], None] | None) -> dict[str, Metric]:
@@ -197,26 +226,41 @@ def _end_tasks(built: Built) -> None:
 
 
 class _Stop:
-    """Ctrl-C ends a run between two rows, so that nothing is lost; a second one is Python's own."""
+    """Ctrl-C, or a supervisor's SIGTERM, ends a run between two rows, so that nothing is lost.
+
+    A second one, and one before the first row, ends it at once: devices are left in their safe states all the same.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self._waits = False
 
     def _ask(self, number: int, frame: Any) -> None:
+        if self.asked or not self._waits:
+            raise KeyboardInterrupt
         self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     @contextmanager
-    def on_interrupt(self) -> Iterator[None]:
+    def on_signals(self) -> Iterator[None]:
+        """Mind both signals."""
         try:
-            before = signal.signal(signal.SIGINT, self._ask)
+            before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:  # outside the main thread Python delivers no signals: nothing to do
             yield
             return
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def between_rows(self) -> Iterator[None]:
+        """Rows are being made: the first signal waits for the end of one."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
 
 
 def _cause(error: BaseException | None, kind: type[Failure]) -> Failure | None:
@@ -228,6 +272,11 @@ def _cause(error: BaseException | None, kind: type[Failure]) -> Failure | None:
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
+
+
+def _told(error: BaseException | None) -> Exception | None:
+    """The error that says what happened: the clock's, or that of a simulator with its name."""
+    return _cause(error, DeadlineMissed) or _cause(error, SimulatorFailure)
 
 
 def _silent_failure(built: Built) -> BaseException | None:
@@ -242,5 +291,5 @@ def _silent_failure(built: Built) -> BaseException | None:
         mine = [name.partition(".")[2] for name in built.world.entity_graph if name.startswith(f"{sid}.")]
         step = getattr(runner, "current_step", None) or getattr(runner, "last_step", None)
         t_s = getattr(step, "time", 0) * TIME_RESOLUTION
-        return _cause(error, SimulatorFailure) or SimulatorFailure(sid, ", ".join(mine[:4]) or "?", t_s, error)
+        return _told(error) or SimulatorFailure(sid, ", ".join(mine[:4]) or "?", t_s, error)
     return None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gridloop.scenarios.communication import key_of, link_targets
+from gridloop.scenarios.communication import is_of_links, key_of, link_targets
 from gridloop.scenarios.event_parts import (  # fmt: skip
     AgentEvent,
     FaultEvent,
@@ -72,7 +72,7 @@ def set_point_changes(scenario: Scenario) -> tuple[Change, ...]:
     """Set-points that change."""
     return tuple(
         Change(event.t_s, unit, event.path.rpartition(".")[2], event.value)
-        for event in scenario.events if isinstance(event, SetEvent) and event.path.startswith("units.")
+        for event in scenario.events if isinstance(event, SetEvent) and not is_of_links(event)
         for unit in set_targets(scenario, event)
     )  # fmt: skip
 
@@ -81,7 +81,7 @@ def link_events(scenario: Scenario) -> list[dict[str, Any]]:
     """What happens to links, as `CommSimulator.init` takes it; link `*` is all of them."""
     found: list[dict[str, Any]] = []
     for event in scenario.events:
-        if isinstance(event, SetEvent) and event.path.startswith("comms."):
+        if isinstance(event, SetEvent) and is_of_links(event):
             own = {"key": key_of(event), "value": event.value}
         elif isinstance(event, LinkDownEvent):
             own = {} if event.for_s is None else {"for_s": event.for_s}
@@ -95,4 +95,8 @@ def link_events(scenario: Scenario) -> list[dict[str, Any]]:
 
 def agent_events(scenario: Scenario) -> list[dict[str, Any]]:
     """What happens to agents and central controllers, as `SecondarySimulator.init` takes it."""
-    return [event.model_dump() for event in scenario.events if isinstance(event, AgentEvent | KickEvent)]
+    known = () if scenario.control is None else scenario.control.agent_names
+    return [
+        event.model_dump() for event in scenario.events
+        if isinstance(event, AgentEvent | KickEvent) and event.agent in known
+    ]  # fmt: skip

@@ -10,9 +10,11 @@ from pydantic import Field, PrivateAttr
 from gridloop.scenarios.comms_parts import Comms
 from gridloop.scenarios.control_parts import Control
 from gridloop.scenarios.event_parts import Event
+from gridloop.scenarios.market_parts import Market
 from gridloop.scenarios.parts import Grid, Meter, Moment, Part, Pcc, Positive, Profile, Record, Shedding
 from gridloop.scenarios.price_parts import PriceList
 from gridloop.scenarios.problems import Problem, ScenarioError, Source
+from gridloop.scenarios.serve_parts import Served
 from gridloop.scenarios.study_parts import Study
 from gridloop.scenarios.unit_parts import Unit
 from gridloop.scenarios.unit_types import model_of
@@ -57,12 +59,16 @@ class Scenario(Part):
     """secondary control; absent: droop alone"""
     comms: Comms | None = None
     """communication; absent: at once and without loss"""
+    market: Market | None = None
+    """forecasts, negotiation and trades, slot by slot; absent: none"""
     study: Study | None = None
     """what `gridloop study` varies"""
     prices: PriceList | None = None
     """what operation costs"""
     record: Record = Record()
     """what goes to disk"""
+    serve: dict[str, Served] = Field(default_factory=dict)
+    """units, buses and meters, by name, that controllers outside may read and drive over Modbus"""
     events: tuple[Event, ...] = ()
     """what happens; at the same time in the order of the file"""
     _raw: dict[str, Any] = PrivateAttr(default_factory=dict)

@@ -1,13 +1,18 @@
 """From a scenario to numbers: the network, the units' groups and the operating point at which nothing moves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from gridloop.hil.fault_course import PlannedFault
+from gridloop.scenarios.agent_plan import AgentRow
 from gridloop.scenarios.control_plan import ControlPlan, Link, control_plan, signal_links
-from gridloop.scenarios.device_plan import DeviceRow, device_commands, device_rows
+from gridloop.scenarios.device_plan import DeviceRow, device_commands, device_faults, device_rows
+from gridloop.scenarios.dispatch_plan import DispatchPlan, dispatch_plan
 from gridloop.scenarios.event_parts import LoadEvent
 from gridloop.scenarios.groups import Group
+from gridloop.scenarios.market_plan import MarketPlan, market_plan
 from gridloop.scenarios.operating_point import OperatingPoint, Placed, droop_start, power_flow_start, stiffness
 from gridloop.scenarios.placed_units import Units
 from gridloop.scenarios.placement import meter_problems, placement_problems
@@ -15,6 +20,7 @@ from gridloop.scenarios.problems import Problem
 from gridloop.scenarios.profile_files import read_profiles
 from gridloop.scenarios.schedule import Change, grid_events, set_point_changes
 from gridloop.scenarios.schema import Scenario
+from gridloop.scenarios.serve_checks import unknown_parts
 from gridloop.scenarios.sources import Arrays, Packs, arrays, beyond_sources, packs
 from gridloop.scenarios.steady_checks import steady_problems
 from gridloop.simulators.case import Case, Pcc, Stage, Synchrocheck
@@ -51,12 +57,28 @@ class Plan:
     signals: tuple[Link, ...] = ()  # single connections over links
     devices: tuple[DeviceRow, ...] = ()
     commands: tuple[tuple[float, str, str], ...] = ()  # to devices: when, unit, swap or unswap
+    faults: tuple[PlannedFault, ...] = ()  # of emulated devices
+    market: MarketPlan | None = None
+    dispatch: DispatchPlan | None = None
+    margins: dict[str, Any] = field(default_factory=dict)  # of devices, as far as they were asked for: DeviceMargin
 
     @property
     def event_times_s(self) -> list[float]:
         """When something happens."""
         swaps = {t_s for t_s, *_ in self.commands}
-        return sorted({event.t_s for event in self.events} | {change.t_s for change in self.changes} | swaps)
+        faults = {t_s for fault in self.faults for t_s in (fault.t_s, fault.t_s + (fault.for_s or 0.0))}
+        events, changes = {event.t_s for event in self.events}, {change.t_s for change in self.changes}
+        return sorted(events | changes | swaps | faults)
+
+    @property
+    def agents(self) -> tuple[AgentRow, ...]:
+        """Agents of secondary control that are physical."""
+        return () if self.control is None else self.control.devices
+
+    @property
+    def stand_ins(self) -> tuple[DeviceRow | AgentRow, ...]:
+        """All devices: in place of units, then in place of agents."""
+        return (*self.devices, *self.agents)
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -64,7 +86,8 @@ class Plan:
         control = self.control
         if self.scenario.mode == "steady":  # delays are over before a step ends
             return ()
-        return (*((*control.links, *control.measured_over) if control is not None else ()), *self.signals)
+        of_control = (*control.links, *control.measured_over) if control is not None else ()
+        return (*of_control, *self.signals, *(link for one in self.devices for link in one.links))
 
     @property
     def feeders(self) -> tuple[str, ...]:
@@ -87,7 +110,7 @@ def plan(scenario: Scenario) -> Plan:
     network, law = net.network, scenario.grid.loads
     touched = [network.row_of_bus(e.bus) for e in scenario.events if isinstance(e, LoadEvent)]
     loads, load_names = net_loads(net, LoadLaw(law.zip_p, law.zip_q, law.k_pf, law.k_qf, law.v0_pu), touched)
-    problems = meter_problems(scenario, network, load_names)
+    problems = [*meter_problems(scenario, network, load_names), *unknown_parts(scenario, network.bus_names)]
     if problems:
         raise scenario.error(*problems)
     units = Units(scenario, network, read_profiles(scenario), net.generators.bus.tolist())
@@ -132,7 +155,8 @@ def plan(scenario: Scenario) -> Plan:
         scenario, case, groups, grid_events(scenario), set_point_changes(scenario), start.f_hz, h_lambda,
         net.position, net.branch_kinds, batteries, arrays(units.available, groups),
         control_plan(scenario, groups), signal_links(scenario), device_rows(scenario, groups, network.s_base_mva),
-        device_commands(scenario),
+        device_commands(scenario), device_faults(scenario), market=market_plan(scenario, groups),
+        dispatch=dispatch_plan(scenario, groups, load_names),
     )  # fmt: skip
 
 

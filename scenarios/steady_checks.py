@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from gridloop.scenarios.event_parts import SetEvent
+from gridloop.scenarios.event_parts import AgentEvent, Event, SetEvent
 from gridloop.scenarios.groups import Group
+from gridloop.scenarios.market_checks import market_names
 from gridloop.scenarios.problems import Problem
 from gridloop.scenarios.schema import Scenario
 from gridloop.simulators.models.steady_control import FREQUENCY_LAWS
@@ -26,7 +27,7 @@ def steady_problems(scenario: Scenario, groups: Sequence[Group]) -> list[Problem
     ]  # fmt: skip
     found += [
         Problem(("events", place), f"mode: steady has no {event.do}: it is over before a step ends; use mode: rms")
-        for place, event in enumerate(scenario.events) if event.do in NOT_SETTLED
+        for place, event in enumerate(scenario.events) if event.do in NOT_SETTLED and not _is_of_market(scenario, event)
     ]  # fmt: skip
     found += [
         Problem(("events", place, "path"), "mode: steady has no links that could change; use mode: rms")
@@ -41,3 +42,7 @@ def steady_problems(scenario: Scenario, groups: Sequence[Group]) -> list[Problem
     if scenario.comms is not None and scenario.comms.signals:
         found.append(Problem(("comms", "signals"), "mode: steady has no links: delays are over before a step ends"))
     return found
+
+
+def _is_of_market(scenario: Scenario, event: Event) -> bool:
+    return isinstance(event, AgentEvent) and event.agent in market_names(scenario)

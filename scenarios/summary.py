@@ -10,6 +10,7 @@ from gridloop.scenarios.build import build, open_world
 from gridloop.scenarios.placement import unreached
 from gridloop.scenarios.start import Plan
 from gridloop.scenarios.unit_parts import PROFILE
+from gridloop.scenarios.wire_devices import Attached, Nobody
 from gridloop.simulators.models.network import islands
 
 Rows = list[dict[str, Any]]
@@ -110,7 +111,7 @@ def in_words(pairs: list[tuple[str, str]]) -> str:
 def connections(plan: Plan) -> list[tuple[str, str]]:
     """Pairs of entities that mosaik will connect, `simulator.entity`; the world is built for this and not run."""
     with open_world() as world:
-        build(plan, world)
+        build(plan, world, attached=Attached({one.unit: Nobody() for one in plan.devices}))
         pairs = [(str(a), str(b)) for a, b in world.entity_graph.edges]
     # the graph also holds what belongs together inside a simulator
     return sorted((a, b) for a, b in pairs if a.partition(".")[0] != b.partition(".")[0])

@@ -66,6 +66,18 @@ units:                           # bus: its name in the net; s_rated_kva: rating
 # What `gridloop study` varies, and the metric that it compares.
 #study: {{metric: f_settling_time, set: {{comms.delay_ms: "0:200:5"}}}}
 
+# Forecasts, negotiation and trades, slot by slot; the units that have no offer bid what they will need.
+#market:
+#  slot_s: 4
+#  lead_s: 2
+#  patience_s: 0.2
+#  forecast: persistence          # ridge: with nine weeks of history
+#  offers: {{pv1: {{b_ct_per_kwh: 10, c_ct_per_kw2h: 0.02, p_kw: [0, 500]}}}}
+
+# A unit that a controller of yours sees as a Modbus device.
+#serve:
+#  inv2: {{url: "modbus+tcp://127.0.0.1:5021/1?map=generic_inverter"}}
+
 # What fuel, starts, wear and lost load cost, for the metric `cost`.
 #prices: {{fuel_eur_per_l: 1.5}}
 

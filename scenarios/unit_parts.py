@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, model_validator
 
+from gridloop.scenarios.agent_parts import UnitAgent
 from gridloop.scenarios.courses import Course, Reference
 from gridloop.scenarios.device_parts import Device
 from gridloop.scenarios.parts import Finite, Name, Part
@@ -38,6 +39,8 @@ class Unit(Part):
     """inverter only: the battery or the photovoltaic array on its DC side; absent: a source without limits"""
     device: Device | None = None
     """the physical device that stands in for it; absent: the model alone"""
+    agent: UnitAgent | None = None
+    """its agent of secondary control, written as `NAME.agent` beside the unit; absent: the simulated one alone"""
 
     @property
     def parameters(self) -> dict[str, float]:

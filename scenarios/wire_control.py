@@ -5,13 +5,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gridloop.scenarios.agent_parts import ENDING
+from gridloop.scenarios.agent_plan import agent_commands, stand_ins
 from gridloop.scenarios.control_plan import Agents, ControlPlan, Link
 from gridloop.scenarios.links import Form, Start, link
 from gridloop.scenarios.schedule import link_events
 from gridloop.scenarios.start import Plan
+from gridloop.scenarios.wire_devices import DEVICES, Attached
 from gridloop.simulators.comms import MESSAGE, RECEIVED, CommSimulator
 from gridloop.simulators.control import SecondarySimulator
 from gridloop.simulators.device import Sink
+from gridloop.simulators.meter import measured
 from gridloop.simulators.operation import Log
 
 COMMS, SECONDARY = "Comms", "Secondary"  # names of the simulators
@@ -31,9 +35,10 @@ class Ends(NamedTuple):
 
 
 def add_control(
-    plan: Plan, world: Any, start: Start, ends: Ends, sinks: Mapping[str, Sink], log: Log | None
-) -> dict[str, Any]:
-    """Start links, agents and controllers and connect them.
+    plan: Plan, world: Any, start: Start, ends: Ends, sinks: Mapping[str, Sink], log: Log | None,
+    attached: Attached,
+) -> dict[str, Any]:  # fmt: skip
+    """Start links, agents and controllers and connect them; `attached` holds the agents that are physical.
 
     Agents act on what the network shows at their tick; what they decide reaches the units one unit of time later.
 
@@ -42,7 +47,7 @@ def add_control(
     """
     found: dict[str, Any] = {}
     control = plan.control
-    over = [*(control.links if control else ()), *(control.measured_over if control else ()), *plan.signals]
+    over = plan.links
     if over:
         carried = sorted({attr for one in over for attr in _carried(one, control)})
         comms = start(
@@ -52,9 +57,11 @@ def add_control(
         found |= {one.name: _add_link(comms, plan, one, control) for one in over}
     for one in plan.signals:
         attr = one.attr
+        shown = measured(attr) if one.sender in plan.scenario.meters else attr
         link(
-            world, ends.shown_by(one.sender, attr), found[one.name], attr, time_shifted=True, initial_data={attr: None}
-        )
+            world, ends.shown_by(one.sender, attr), found[one.name], (shown, attr), time_shifted=True,
+            initial_data={shown: None},
+        )  # fmt: skip
         # a message acts from its arrival on: what arrives at a tick is of use for the step that begins there
         first = {attr: _at_start(plan, control, attr)}
         link(
@@ -65,8 +72,13 @@ def add_control(
         return found
     network = plan.case.network
     secondary = start(
-        SECONDARY, SecondarySimulator(sinks.get(SECONDARY), log=log), **control.settings,
-        f_nom_hz=network.f_nom_hz, s_base_mva=network.s_base_mva,
+        SECONDARY,
+        SecondarySimulator(
+            sinks.get(SECONDARY), log=log, stand_ins=stand_ins(plan.scenario, attached.handles),
+            wait=None if plan.devices else attached.wait,  # the devices' adapter does
+        ),
+        **control.settings, f_nom_hz=network.f_nom_hz, s_base_mva=network.s_base_mva,
+        commands=agent_commands(plan.commands),
     )  # fmt: skip
     for agents in control.agents:
         whole = secondary.Agents(
@@ -82,6 +94,16 @@ def add_control(
         world.connect(sender, found[one.name], MESSAGE, time_shifted=True, initial_data={MESSAGE: None})
         world.connect(found[one.name], receiver, RECEIVED)
     return found
+
+
+def commands_to(simulators: Mapping[str, Any]) -> Callable[[str, str], None]:
+    """What hands a swap to the simulator that the device is of."""
+
+    def command(name: str, do: str) -> None:
+        unit = name.removesuffix(ENDING)
+        simulators[DEVICES if unit == name else SECONDARY].command(unit, do)
+
+    return command
 
 
 def _carried(one: Link, control: ControlPlan | None) -> tuple[str, ...]:

@@ -9,30 +9,65 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gridloop.hil.adapter import OF_MODEL, TOLD, Handle, HilSimulator
+from gridloop.hil.adapter import ANSWERED, OF_MODEL, Handle, HilSimulator
+from gridloop.hil.policy import FAULT, Snapshot
+from gridloop.hil.way import HEARD, SEEN, SHOWN, TOLD
+from gridloop.scenarios.device_margin import margin_of
 from gridloop.scenarios.device_plan import DeviceRow
+from gridloop.scenarios.emulated import EmulatedDevice
 from gridloop.scenarios.links import Start, link
 from gridloop.scenarios.start import Plan
+from gridloop.simulators.comms import MESSAGE, RECEIVED
 from gridloop.simulators.device import E_USED, EVENTS, VA_USED, Sink
 from gridloop.simulators.operation import Log
 
 DEVICES = "Devices"  # name of the simulator
 SHOWN_BY_ADAPTER = ("f[Hz]", "E[pu]", "Va_emf[deg]")  # of a controller's unit: what the grid applied
 LIMITS = {"P_max[MW]": np.inf, "P_min[MW]": -np.inf}  # of a battery, before it has told them
-ANSWERS = (*TOLD, E_USED, VA_USED, EVENTS)
+ANSWERS = (*ANSWERED, E_USED, VA_USED, EVENTS)
 CORRECTIONS = ("Omega[rad_per_s]", "dOmega[rad_per_s2]", "v[pu]", "dv[pu_per_s]", "t_tick[s]")
 
 
+class Nobody:
+    """Stands where a device would be in a world that is built and not run."""
+
+    def post(self, values: dict[str, float]) -> None:
+        """Nobody hears it."""
+
+    def snapshot(self) -> Snapshot:
+        """Nothing."""
+        return Snapshot({}, 0.0, 0, FAULT, "there is no device")
+
+    def cycle(self, timeout_s: float) -> Snapshot:
+        """Nothing either."""
+        del timeout_s
+        return self.snapshot()
+
+    def safe(self) -> None:
+        """There is nothing to be done."""
+
+
 class Attached(NamedTuple):
-    """The devices of a run: their handles by unit, and what holds the run at their pace."""
+    """The devices of a run: their handles by unit, what every step begins with, and how many values were written."""
 
     handles: Mapping[str, Handle]
     wait: Callable[[float], None] | None = None
+    written: Mapping[str, Mapping[str, int]] = {}
 
     @property
     def statistics(self) -> dict[str, dict[str, Any]]:
         """What the links of devices behind a wire counted, by unit."""
-        return {unit: handle.statistics() for unit, handle in self.handles.items() if hasattr(handle, "statistics")}
+        counted = {unit: handle.statistics() for unit, handle in self.handles.items() if hasattr(handle, "statistics")}
+        return {
+            unit: {**counts, **({"values": dict(self.written[unit])} if unit in self.written else {})}
+            for unit, counts in counted.items()
+        }  # fmt: skip
+
+    def halt(self) -> None:
+        """Emergency stop: all devices to their safe states, and there they stay."""
+        for handle in self.handles.values():
+            if hasattr(handle, "halt"):
+                handle.halt()
 
 
 class Placed(NamedTuple):
@@ -59,12 +94,16 @@ def add_devices(
     adapter = start(
         DEVICES, HilSimulator(attached.handles, sinks.get(DEVICES), log, attached.wait),
         step_ms=plan.scenario.step_ms, extra_ticks_s=plan.event_times_s, f_nom_hz=plan.case.network.f_nom_hz,
-        commands=list(plan.commands),
+        commands=[command for command in plan.commands if command[1] in names],
         changes=[(c.t_s, c.unit, c.key, c.value) for c in plan.changes if c.unit in names],
+        faults=plan.faults, attrs=[one.to_attr for one in plan.signals if one.receiver in names],
     )  # fmt: skip
     found: dict[str, Any] = {}
     for one in plan.devices:
-        device = adapter.Device(**one.spec)
+        # a model beside the adapter is never late
+        is_late = bool(one.links) or not isinstance(attached.handles.get(one.unit), EmulatedDevice | Nobody)
+        critical_ms = margin_of(plan, one.unit).critical_ms if is_late else np.inf
+        device = adapter.Device(**one.spec, critical_ms=critical_ms)
         terminal = list(placed.terminals.values())[one.group]
         view = placed.grid.View(of=terminal.eid, row=one.row, role="emf" if one.role == "controller" else "power")
         _connect(plan, world, one, (placed.units[one.unit], device, view), placed.frequency)
@@ -97,7 +136,7 @@ def _answers(plan: Plan, one: DeviceRow) -> dict[str, float]:
 
 def at_start(plan: Plan, one: DeviceRow) -> dict[str, float]:
     """What a device is told before the start."""
-    told = {attr: value for attr, value in _answers(plan, one).items() if attr in TOLD}
+    told = {attr: value for attr, value in _answers(plan, one).items() if attr in ANSWERED}
     return {**one.spec["set_points"], **told, "f[Hz]": plan.f_start_hz}
 
 
@@ -106,9 +145,18 @@ def _polar(phasor: complex) -> tuple[float, float]:
 
 
 def follow_control(plan: Plan, world: Any, entities: Mapping[str, Any]) -> None:
-    """Connect the adapter with agents and sources: they see what was applied, devices hear what models hear."""
+    """Connect the adapter with agents, sources, signals and links: they see what was applied, devices hear what
+    models hear.
+    """
     for one in plan.devices:
         device, view = entities[f"{one.unit}.device"], entities[f"{one.unit}.view"]
+        for its, sent, arrived in zip(one.links, (TOLD, SHOWN), (HEARD, SEEN), strict=False):
+            world.connect(device, entities[its.name], (sent, MESSAGE), time_shifted=True, initial_data={sent: None})
+            world.connect(entities[its.name], device, (RECEIVED, arrived))
+        for signal in plan.signals:
+            if signal.receiver == one.unit:
+                shown = (signal.attr, signal.to_attr)
+                link(world, entities[signal.name], device, shown, time_shifted=True, initial_data={signal.attr: None})
         agent = entities.get(f"{one.unit}.agent")
         if agent is not None:
             if one.role == "controller":

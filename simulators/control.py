@@ -7,7 +7,7 @@ exchange is inside, without delay, along `graph`; or over links: connect every c
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -20,6 +20,7 @@ from gridloop.simulators.failure import SimulatorFailure
 from gridloop.simulators.models import graph
 from gridloop.simulators.models.agents import Agent, AgentParams, Control, Controller, Measured
 from gridloop.simulators.models.secondary import TWO_PI, Correction
+from gridloop.simulators.stand_in import STAND_IN_RECORDS, StandIn
 from gridloop.simulators.ticks import Ticks
 from gridloop.simulators.wire import as_arrays, to_lists
 
@@ -64,13 +65,18 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
         sink: takes (time, values (k,)) of every tick; `columns` names the values.
         json: whether groups exchange lists, as they must in another process than mosaik's.
         log: takes (t_s, kind, target, outcome) of agents that fail and recover.
+        stand_ins: physical agents by their units' names.
+        wait: called with simulated seconds at the start of every tick; a pacer's.
     """
 
     def __init__(
         self, sink: Sink | None = None, json: bool = False,
-        log: Callable[[float, str, str, str], None] | None = None,
+        log: Callable[[float, str, str, str], None] | None = None, stand_ins: Mapping[str, StandIn] | None = None,
+        wait: Callable[[float], None] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(META)  # type: ignore[no-untyped-call]
+        self._stand_ins, self._wait = stand_ins or {}, wait
+        self._commands: list[tuple[int, str, str]] = []
         self._sink, self._json, self._log = sink, json, log or (lambda *_: None)
         self._groups: dict[str, _Group] = {}
         self._agents: dict[str, Agent] = {}
@@ -102,6 +108,7 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
             on_fail: hold or drop the correction of an agent that fails (hold).
             events: list of {t_s, do: agent_fail | agent_recover, agent} and {t_s, do: agent_kick, agent,
                 omega_rad_per_s, v_pu}, which adds to its correction; they act at the first tick from then on.
+            commands: (t_s, unit, 'swap' | 'unswap') of physical agents, which act then too (none).
 
         Raises:
             ValueError: a parameter that is not known or out of its range.
@@ -115,6 +122,8 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
         self._events = sorted((dict(event) for event in sim_params.pop("events", ())), key=lambda one: one["t_s"])
         for event in self._events:
             refuse_event(event)
+        commands = sorted(sim_params.pop("commands", ()), key=lambda one: one[0])
+        self._commands = [(round(t_s / time_resolution), unit, do) for t_s, unit, do in commands]
         self._control = settings(sim_params, self._ticks.step * self._unit_us)
         refuse_unknown("Secondary", sim_params)
         return self.meta
@@ -168,6 +177,9 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
         names = list(self._agents)
         self._pairs = graph.links(graph.edges(self._graph, names))
         missing = [name for name in self._control.controllers if name not in self._controllers]
+        without = sorted(self._stand_ins.keys() - self._agents.keys())
+        if without:
+            raise ValueError(f"Secondary: {', '.join(without)} has a physical agent and none that it stands in for")
         if missing:
             raise ValueError(f"Secondary: the central controller {', '.join(missing)} is not created")
         strange = {event["agent"] for event in self._events} - set(self._everyone)
@@ -177,12 +189,32 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
     @property
     def columns(self) -> tuple[str, ...]:
         """`unit.attribute` of every value that the sink gets."""
-        return tuple(f"{name}.{attr}" for name in self._everyone for attr in RECORDS)
+        return (
+            *(f"{name}.{attr}" for name in self._everyone for attr in RECORDS),
+            *(f"{name}.{attr}" for name in self._stand_ins for attr in STAND_IN_RECORDS),
+        )
+
+    @property
+    def lost(self) -> dict[str, str]:
+        """Physical agents that were lost while they decided, by unit, and of what."""
+        return {name: one.lost_of for name, one in self._stand_ins.items() if one.lost_of}
+
+    def command(self, unit: str, do: str) -> None:
+        """Swap or unswap a unit's physical agent at the next tick.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if unit not in self._stand_ins:
+            raise ValueError(f"{do} {unit}: there are physical agents of {', '.join(self._stand_ins) or 'no unit'}")
+        self._commands.insert(0, (self._time, unit, do))
 
     def step(self, time: int, inputs: Any, max_advance: int) -> int:
         """One tick of everybody who works."""
         t_us = time * self._unit_us
         self._time = time
+        if self._wait is not None:
+            self._wait(t_us * 1e-6)
         self._happen(time)
         seen = self._measured(inputs)
         working = {name: agent for name, agent in self._agents.items() if agent.alive}
@@ -205,14 +237,37 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
                         other.hear(t_us, name, broadcast[1][1])
         for sender, receiver in self._pairs if inside or self._is_first else ():
             if sender in working and receiver in working:
-                working[receiver].hear(t_us, sender, working[sender].own.shared)
+                self._hear(receiver, working[receiver], t_us, sender, working[sender].own.shared)
         self._is_first = False
         for name, agent in working.items():
             self._try(name, time, agent.decide, t_us)
+        standing_in = {name: one for name, one in self._stand_ins.items() if name in working}
+        for name, one in standing_in.items():  # all are told before any is waited for
+            one.begin(t_us * 1e-6, seen[name], working[name].correction)
+        for name in standing_in:
+            self._try(name, time, self._stand_in, name, t_us * 1e-6)
         if self._sink is not None:
-            told = [one.correction for one in self._everyone.values()]
-            self._sink(time, np.array([SHOWN[attr](correction) for correction in told for attr in RECORDS]))
+            told = [SHOWN[attr](one.correction) for one in self._everyone.values() for attr in RECORDS]
+            self._sink(time, np.array([*told, *(value for one in self._stand_ins.values() for value in one.shown)]))
         return self._ticks.after(time)
+
+    def _hear(
+        self, name: str, one: Agent | Controller, stamp_us: int, sender: str, values: Sequence[float]
+    ) -> None:  # fmt: skip
+        one.hear(stamp_us, sender, values)
+        if name in self._stand_ins:
+            self._stand_ins[name].hear(stamp_us * 1e-6, sender, values)
+
+    def _stand_in(self, name: str, t_s: float) -> None:
+        """Let a physical agent decide, if it is in charge."""
+        decided, entries = self._stand_ins[name].end(t_s)
+        if decided is not None:
+            self._agents[name].correction = Correction(*decided)
+        self._tell(t_s, name, entries)
+
+    def _tell(self, t_s: float, name: str, entries: Sequence[tuple[str, str]]) -> None:
+        for kind, outcome in entries:
+            self._log(round(t_s, 9), kind, f"{name}.agent", outcome)
 
     def _try(self, name: str, time: int, decide: Callable[..., None], *given: Any) -> None:
         try:
@@ -239,6 +294,9 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
                 one.recover(time * self._unit_us) if isinstance(one, Controller) else one.recover()
                 outcome = "works"
             self._log(round(time * self._resolution, 9), kind, name, outcome)
+        while self._commands and self._commands[0][0] <= time:
+            _, name, do = self._commands.pop(0)
+            self._tell(time * self._resolution, name, self._stand_ins[name].command(time * self._resolution, do))
 
     def _measured(self, inputs: Any) -> dict[str, Measured]:
         """What every agent sees, from its group's arrays and from its own entity."""
@@ -261,7 +319,7 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
                 for arrived in inputs.get(name, {}).get(RECEIVED, {}).values():
                     if arrived is not None:
                         stamp, (sender, values) = arrived
-                        one.hear(stamp * self._unit_us, sender, values)
+                        self._hear(name, one, stamp * self._unit_us, sender, values)
 
     def get_data(self, outputs: Any) -> Any:
         """Corrections, set-points and messages as of the last tick."""

@@ -109,15 +109,16 @@ class Stream:
         began = self._clock()
         # divided, 800000 us are 0.8 s; times 1e-6 they are not
         columns: Columns = {"t": np.array(self._times[start:end], np.float64) / (1 / self._resolution)}
-        columns |= self._decode(self._rows[start:end])
+        table = pyarrow.table(columns | self._decode(self._rows[start:end]))
+        numbers = [field.name for field in table.schema if pyarrow.types.is_floating(field.type)]
         aside = self._folder / f".{stem}.tmp"
         pyarrow.parquet.write_table(
-            pyarrow.table(columns), aside, compression="zstd", use_dictionary=False,
-            column_encoding=dict.fromkeys(columns, "BYTE_STREAM_SPLIT"),
+            table, aside, compression="zstd", use_dictionary=False,
+            column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"),
         )  # fmt: skip
         aside.rename(self._folder / f"{stem}.parquet")
         self.wall_s += self._clock() - began
-        return len(columns)
+        return int(table.num_columns)
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
@@ -152,6 +153,24 @@ def read_layout(folder: Path) -> dict[str, str]:
 def read_columns(folder: Path, stream: str, columns: list[str]) -> Columns:
     """Times `t` [s] and the named series of one stream."""
     return Reader(folder, stream).columns(columns)
+
+
+def read_table(folder: Path, stream: str) -> Any:
+    """All of one stream as a pyarrow table; what a file of it has no column for is null.
+
+    Raises:
+        KeyError: there is no such stream.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    tables = [pyarrow.parquet.read_table(path) for path in _files(folder)[stream]]
+    return pyarrow.concat_tables(tables, promote_options="default")
+
+
+def streams(folder: Path) -> list[str]:
+    """Names of the streams in a folder."""
+    return list(_files(folder))
 
 
 class Reader:

@@ -11,9 +11,10 @@ import struct
 import tty
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import NamedTuple
 
+import pytest
 from pymodbus.framer import FramerRTU
 
 DEADLINE_S = 0.1  # of the requests in the tests
@@ -163,6 +164,7 @@ RTU_FAULTS: dict[str, Callable[[Asked], Steps]] = {
     "echo_of_request": _rtu(lambda a, right: [(0, rtu(a.unit, a.body)), (0.01, right)]),
 }
 RTU_FAULTS.update({f"exc{code}": _rtu_exception(code) for code in range(1, 12)})
+both_lines = pytest.mark.parametrize(("transport", "faults"), [("tcp", TCP_FAULTS), ("rtutcp", RTU_FAULTS)])
 
 
 class Device:
@@ -185,7 +187,11 @@ class Device:
         self.asked: list[Asked] = []
         self.times_s: list[float] = []
         self.connections = 0
-        self.most_connections = 1_000_000
+        self.most_connections = 1_000_000  # further ones are thrown out
+        self.one_at_a_time = False  # further connections wait unanswered until the one before has gone
+        self.lacks: set[int] = set()  # addresses that it refuses
+        self.wedged_by = 0  # function code after which it is silent until somebody connects anew
+        self.echoes = False  # as RS-485 adapters do that hear what they send
         self.least_gap_s = 0.0  # requests that come earlier after the last answer are dropped
         self.connect_delay_s = 0.0  # requests that come earlier after connecting are dropped
         self.latency_s = 0.03  # so that what comes late finds the next request under way
@@ -193,9 +199,13 @@ class Device:
         self._rest = b""
         self._tasks: set[asyncio.Task[None]] = set()
         self._connected_s = self._answered_s = -1e9
+        self._is_wedged = False
+        self._turn = asyncio.Lock()
 
     def feed(self, data: bytes, send: Callable[[bytes | str], None]) -> None:
         """Bytes from the line; answers go out by `send`, at their time."""
+        if self.echoes:
+            send(data)
         self._rest += data
         while (asked := self._take()) is not None:
             now_s = asyncio.get_running_loop().time()
@@ -203,11 +213,18 @@ class Device:
             self.times_s.append(now_s)
             if self.units is not None and asked.unit not in self.units:
                 continue
+            self._is_wedged |= asked.body[0] == self.wedged_by
+            if self._is_wedged:
+                continue
             if now_s < self._answered_s + self.least_gap_s or now_s < self._connected_s + self.connect_delay_s:
                 continue
             self._answered_s = now_s
             fault = self.script.popleft() if self.script else ""
-            right = rtu(asked.unit, answer(asked.body)) if self.is_rtu else mbap(asked, answer(asked.body))
+            body = answer(asked.body)
+            address, count = struct.unpack(">HH", asked.body[1:5])
+            if self.lacks.intersection(range(address, address + count)):
+                body = bytes([asked.body[0] | 0x80, 2])
+            right = rtu(asked.unit, body) if self.is_rtu else mbap(asked, body)
             steps: Steps = self.faults[fault](asked) if fault else [(self.latency_s, right)]
             task = asyncio.get_running_loop().create_task(self._play(steps, send))
             self._tasks.add(task)
@@ -244,7 +261,7 @@ class Device:
                 return
             writers.add(writer)
             self.connections += 1
-            self._rest = b""
+            self._rest, self._is_wedged = b"", False
             self._connected_s = asyncio.get_running_loop().time()
 
             def send(step: bytes | str) -> None:
@@ -258,8 +275,9 @@ class Device:
                     writer.write(step)
 
             try:
-                while data := await reader.read(4096):
-                    self.feed(data, send)
+                async with self._turn if self.one_at_a_time else nullcontext():
+                    while data := await reader.read(4096):
+                        self.feed(data, send)
             except (ConnectionError, asyncio.CancelledError):
                 pass
             finally:

@@ -20,15 +20,19 @@ PARENTS = dict.fromkeys(KINDS, ("unit",)) | {  # what they show besides
     "battery": ("unit", "droop inverter", "inverter with a source", "agent"),
     "photovoltaics": ("unit", "following inverter", "inverter with a source"),
     "agent": ("unit", "diesel set"),
+    "unit with a device": ("unit", "droop inverter"),
 }
 SCENARIO = {
-    "schema": 1, "name": "all", "until_s": 0.02,
+    "schema": 1, "name": "all", "until_s": 3,
     "grid": {"net": "create_cigre_network_lv"},
     "start": "droop",
     "pcc": {"bus": "Bus 0", "r_pu": 0.01, "x_pu": 0.1},
     "units": {
         "forming": {"type": "inverter", "bus": "Bus R1", "s_rated_kva": 500, "z_pu": [0, 0.1], "i_max_percent": 200},
         "following": {"type": "inverter", "control": "following", "bus": "Bus R2", "s_rated_kva": 20, "p_set_kw": 5},
+        "swapped": {
+            "type": "inverter", "bus": "Bus R4", "s_rated_kva": 50, "z_pu": [0, 0.1], "device": {"url": "emulated:"},
+        },
         "diesel": {"type": "diesel", "bus": "Bus R1", "s_rated_kva": 200},
         "house": {"type": "profile", "bus": "Bus R3", "p_load": 3},
         "store": {
@@ -42,12 +46,17 @@ SCENARIO = {
     },
     "control": {"members": ["store", "diesel"], "leader": "store", "frequency": {"law": "C"}, "voltage": {"law": "C"}},
     "comms": {"delay_ms": 10},
+    "market": {
+        "slot_s": 2, "lead_s": 1, "patience_s": 0.1, "forecast": "persistence", "beside": ["central", "standby"],
+        "offers": {"following": {"b_ct_per_kwh": 10, "c_ct_per_kw2h": 1, "p_kw": [0, 20]}}, "trades": {},
+    },
     "meters": {"m1": {"of": "forming", "attr": ["P_gen[MW]"], "period_ms": 10}},
 }  # fmt: skip
 ENTITY = {  # one of each kind
     "droop inverter": "forming", "following inverter": "following",
     "profile unit": "house", "pcc": "pcc",
     "battery": "store", "photovoltaics": "roof", "agent": "diesel", "controller": "mgcc", "link": "store->mgcc",
+    "unit with a device": "swapped", "market": "market", "team, central, standby": "central",
     "bus": "Bus R4", "branch": "Bus R1-Bus R2", "load": "loadBus R11", "grid": "grid",
 }  # fmt: skip
 

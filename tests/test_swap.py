@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from gridloop.hil.emulator import Emulator
 from gridloop.hil.policy import FAULT, GOOD, Snapshot
 from gridloop.hil.registers import load_map
-from gridloop.scenarios import RunFailed, load, run
+from gridloop.scenarios import RunFailed, load, open_run, run
 from gridloop.scenarios.emulated import EmulatedDevice
 from gridloop.scenarios.problems import ScenarioError
 from gridloop.scenarios.start import plan
@@ -111,16 +111,22 @@ class Silent(EmulatedDevice):
         super().post(values)
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The nine-bus case without a device."""
+    return run(ieee9(), folder=tmp_path_factory.mktemp("ieee9") / "plain")
+
+
 # --- nothing changes ---
 
 
-def test_an_adapter_that_never_drives_changes_nothing_to_the_bit(runs: Run) -> None:
-    assert same_to_the_bit(runs(ieee9()), runs(with_device(OUT)))
+def test_an_adapter_that_never_drives_changes_nothing_to_the_bit(runs: Run, plain: Any) -> None:
+    assert same_to_the_bit(plain, runs(with_device(OUT)))
 
 
-def test_a_power_device_that_never_drives_changes_nothing_to_the_bit(runs: Run) -> None:
+def test_a_power_device_that_never_drives_changes_nothing_to_the_bit(runs: Run, plain: Any) -> None:
     wired = runs(ieee9(2.0, OUT, **{"units.inv2.device": EMULATED}), swap={"inv2": GivenPower(163, 0)})
-    assert same_to_the_bit(runs(ieee9()), wired)
+    assert same_to_the_bit(plain, wired)
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +150,10 @@ def test_three_wired_devices_change_nothing_to_the_bit(runs: Run, microgrid: tup
 # --- a device that is as its model ---
 
 
-def test_a_device_equal_to_the_model_swaps_in_and_out_without_a_trace(runs: Run) -> None:
+def test_a_device_equal_to_the_model_swaps_in_and_out_without_a_trace(runs: Run, plain: Any) -> None:
     times = ((0.52, "swap"), (0.8, "unswap"), (1.01, "swap"), (1.5, "unswap"), (1.7, "swap"))
     swaps = [{"t_s": t_s, "do": do, "unit": "inv2"} for t_s, do in times]
-    plain, moved = runs(ieee9()), runs(with_device(OUT, *swaps))
+    moved = runs(with_device(OUT, *swaps))
     active = dict(zip(*moved.series("inv2", "active[1]"), strict=True))
     assert (active[0.515], active[0.52], active[0.8], active[1.01], active[2.0]) == (0, 1, 0, 1, 1)
     s_base_mva = 100
@@ -168,22 +174,22 @@ def test_three_devices_equal_to_their_models_leave_the_microgrid_as_it_is(
     assert largest(plain, moved, "f[Hz]") < 1e-12 * 60
 
 
-def test_a_swap_off_the_macro_grid_gets_a_tick(runs: Run) -> None:
+def test_a_swap_off_the_macro_grid_gets_a_tick(runs: Run, plain: Any) -> None:
     moved = runs(with_device(OUT, {"t_s": 0.7012, "do": "swap", "unit": "inv2"}))
     active = dict(zip(*moved.series("inv2", "active[1]"), strict=True))
     assert (active[0.7], active[0.7012]) == (0, 1)
-    assert largest(runs(ieee9()), moved, "Vm[pu]") > 0  # the tick itself is one more
+    assert largest(plain, moved, "Vm[pu]") > 0  # the tick itself is one more
 
 
 # --- a device that is not ---
 
 
-def test_five_percent_other_droop_begins_without_a_step(runs: Run) -> None:
+def test_five_percent_other_droop_begins_without_a_step(runs: Run, plain: Any) -> None:
     swap = {"t_s": 0.7, "do": "swap", "unit": "inv2"}
     what = plan(ieee9())
     droops = {"droop_p_percent": 2.1, "droop_q_percent": 5.25}
     other = EmulatedDevice(what.groups[0], 1, what.case.network.s_base_mva, 5.0, parameters=droops)
-    plain, moved = runs(ieee9()), runs(with_device(OUT, swap), swap={"inv2": other})
+    moved = runs(with_device(OUT, swap), swap={"inv2": other})
     t, p = plain.series("inv2", "P_gen[MW]")
     step = np.flatnonzero(t == 0.7)[0]
     change_pu = np.abs(moved.series("inv2", "P_gen[MW]")[1] - p) / 100
@@ -218,9 +224,9 @@ def test_agents_and_records_take_the_frequency_that_was_applied(runs: Run) -> No
 # --- loss ---
 
 
-def test_a_lost_device_holds_and_then_the_model_takes_over_without_a_bump(runs: Run) -> None:
+def test_a_lost_device_holds_and_then_the_model_takes_over_without_a_bump(runs: Run, plain: Any) -> None:
     scenario = with_device(on_loss={"hold_ms": 100, "then": "model"})
-    plain, moved = runs(ieee9()), runs(scenario, swap={"inv2": Silent(scenario, 1.6)})
+    moved = runs(scenario, swap={"inv2": Silent(scenario, 1.6)})
     assert moved.status == "degraded" and moved.record["message"] == "inv2: no answer for too long"
     lost = [event for event in moved.events if event.kind == "device_lost"]
     assert [(e.t_s, e.target, e.outcome) for e in lost] == [(1.7, "inv2", "no answer for too long; the model drives")]
@@ -307,7 +313,7 @@ def test_without_leave_nothing_is_written_and_the_model_drives(runs: Run, monkey
         return {"f[Hz]": 60.0, "E[pu]": 1.0, "quality[1]": 0.0}
 
     law = load_map("generic_controller")
-    monkeypatch.setattr("gridloop.scenarios.device_plan.LOOPBACK", ())  # as if it were elsewhere
+    monkeypatch.setattr("gridloop.scenarios.device_roles.LOOPBACK", ())  # as if it were elsewhere
     with Emulator("modbus+tcp://127.0.0.1:0/1?map=generic_controller", law, answer) as served:
         url = f"modbus+tcp://127.0.0.1:{served.url.port}/1?map=generic_controller"
         shadow = runs(ieee9(0.3, **{"units.inv2.device": {"url": url}}))
@@ -328,7 +334,7 @@ def test_without_leave_nothing_is_written_and_the_model_drives(runs: Run, monkey
     [
         ({"units.inv2.device": {}}, "units.inv2.device: url is missing"),
         ({"units.inv2.device": {"url": "emulatd:"}}, "unknown kind 'emulatd'; did you mean emulated:?"),
-        ({"units.inv2.device": {"url": "replay:///x"}}, "a replay device cannot stand in for a unit yet"),
+        ({"units.inv2.device": {"url": "replay:///x"}}, "/x holds no recording of a device"),
         ({"units.inv2.device": {"url": "modbus+tcp://h:502/1"}}, "needs a register map: add ?map=generic_inverter"),
         ({"units.inv2.device": {"url": "modbus+tcp://h:502/1?map=generic_invertor"}}, "generic_inverter"),
         ({"units.inv2.device": EMULATED | {"period": 3}}, "inv2.device.period: unknown key; did you mean period_ms"),
@@ -382,3 +388,20 @@ def test_the_command_swaps_by_one_option(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     wrong = CliRunner().invoke(app, ["run", "ieee9", "--swap", "inv2"])
     assert wrong.exit_code == 2 and "write UNIT=URL" in wrong.output
+    nobody = CliRunner().invoke(app, ["run", "ieee9", "--swap", "inv9=emulated:"])
+    assert nobody.exit_code == 2 and "there is no units.inv9; did you mean inv" in nobody.output
+
+
+def test_a_file_with_swaps_and_no_device_runs_with_the_option_and_its_settings_follow(tmp_path: Path) -> None:
+    from gridloop.scenarios.cli import app
+
+    case = tmp_path / "case.yaml"
+    case.write_text("extends: ieee9\nuntil_s: 0.1\nevents:\n  - {t_s: 0.05, do: unswap, unit: inv2}\n")
+    alone = CliRunner().invoke(app, ["check", str(case)])
+    assert alone.exit_code == 2 and "run with --swap inv2=URL" in alone.output
+    words = ["--swap", "inv2=emulated:", "--set", "units.inv2.device.comms.delay_ms=7", "--out", str(tmp_path / "r")]
+    done = CliRunner().invoke(app, ["run", str(case), *words])
+    assert done.exit_code == 0, done.output
+    result = open_run(tmp_path / "r")
+    assert result.record["scenario"]["units"]["inv2"]["device"] == {"url": "emulated:", "comms": {"delay_ms": 7}}
+    assert [(event.kind, event.t_s) for event in result.events] == [("swap", 0.0), ("unswap", 0.05)]

@@ -141,8 +141,15 @@ class PlantLoop:
             v = units.phasor_pu - units.z_pu * (units.s_pu / v).conj()
         return v
 
-    def now(self, past: Past, driven: Sequence[Driven]) -> Now:
+    def now(
+        self, past: Past, driven: Sequence[Driven], injected: Mapping[tuple[int, int], complex] | None = None
+    ) -> Now:
         """What the units show and the network answers at a tick.
+
+        Args:
+            past: of the tick before.
+            driven: inputs of every group from outside.
+            injected: power of units (group, row) that is not what they show.
 
         Raises:
             VoltageCollapse: the network has no solution.
@@ -155,6 +162,8 @@ class PlantLoop:
         if self.plant.public is not None:
             emf.append(np.array([abs(self.plant.public.emf_pu) * np.exp(1j * past.public_rad)]))
         power = [self._injected(g, shown[g]) for g in self._power]
+        for (group, row), s_pu in (injected or {}).items():
+            power[self._power.index(group)] = _with(power[self._power.index(group)], row, s_pu)
         none = np.zeros(0, complex)
         solution = solve(
             self.net, self._need(shown, np.concatenate((none, *power))), np.concatenate((none, *emf)), self._near
@@ -168,7 +177,7 @@ class PlantLoop:
         assert model is not None
         answers = {"S[pu]": past.s_pu[g], "V[pu]": past.v_pu[g]}
         fields = {port.field: answers[port.attr] for port in model.inputs if port.attr in answers}
-        return self.held[g]._replace(**fields, **driven)
+        return self.held[g]._replace(**{**fields, **driven})
 
     def _injected(self, g: int, shown: Any) -> Complex:
         units = self.plant.units[g]
@@ -227,8 +236,8 @@ class PlantLoop:
         turn = self.net.turn_at(now.solution.turn, max(int(self.net.island[bus]), 0))
         return complex(self.net.to_bus[bus] @ now.solution.x * turn)
 
-    def later(self, past: Past, now: Now, driven: Sequence[Driven]) -> Past:
-        """The next tick's past; `driven` are the values in the middle of the step."""
+    def later(self, past: Past, now: Now, driven: Sequence[Driven], held: tuple[int, int] | None = None) -> Past:
+        """The next tick's past; `driven` are the values in the middle of the step, all there is of the unit `held`."""
         h, states = self.plant.step_s, list[Any]()
         for g, units in enumerate(self.plant.units):
             if units.model is None:
@@ -238,7 +247,8 @@ class PlantLoop:
             for port in units.model.inputs:
                 if port.hold == "linear":
                     new, old = (now.s_pu[g], past.s_pu[g]) if port.attr == "S[pu]" else (now.v_pu[g], past.v_pu[g])
-                    slopes.append((new - old) / h)
+                    slope = (new - old) / h
+                    slopes.append(slope if held is None or held[0] != g else _with(slope, held[1], 0))
             inputs = self._inputs(g, now, driven[g])
             states.append(units.model.advance(units.params, past.states[g], inputs, units.model.slopes(*slopes), h))
         public = self.plant.public
@@ -271,6 +281,12 @@ class PlantLoop:
             v.append(past.v_pu[g] * np.exp(1j * by))
         rad = past.public_rad if public is None else past.public_rad + back[self.net.island[public.bus]]
         return Past(tuple(states), past.s_pu, tuple(v), float(rad))
+
+
+def _with(values: Complex, row: int, value: complex) -> Complex:
+    changed = np.array(values, complex)
+    changed[row] = value
+    return changed
 
 
 def _angle(g: int, path: tuple[str, ...], place: tuple[Any, ...], is_phasor: bool) -> Callable[[Past], float]:

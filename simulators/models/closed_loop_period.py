@@ -43,6 +43,7 @@ class Whole(NamedTuple):
     central: Real  # (2,)
     brought: Real  # what each signal has brought last
     lines: tuple[Real, ...]  # of each signal, what has been sent in the steps before, the newest first
+    over: Real = np.zeros(0)  # what came over a device's line at the step before
 
 
 @dataclass(frozen=True)

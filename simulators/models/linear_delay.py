@@ -47,6 +47,15 @@ class DelayedMap:
     period_s: float
     kept: Index | None = None  # which numbers of the loop's state z has
 
+    @property
+    def gain(self) -> float:
+        """Gain of the open loop for late values that change to and fro with every period, its fastest swing.
+
+        Beyond 1 this grows with every other delay, whatever slower swings do.
+        """
+        answer = np.linalg.lstsq(-np.eye(len(self.a)) - self.a, self.left, rcond=None)[0]
+        return float(np.abs(np.linalg.eigvals(self.right @ answer)).max(initial=0.0))
+
     def states(self, ticks: int) -> int:
         """Size of the map with this delay."""
         return len(self.a) + len(self.right) * ticks

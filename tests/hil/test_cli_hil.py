@@ -111,7 +111,7 @@ def test_a_value_beyond_the_maps_limits_is_cut_and_said(emulator: Emulator) -> N
 def test_stop_writes_the_safe_values(emulator: Emulator) -> None:
     hil("write", url(emulator), "P_set=0.02", "Q_set=0.01", "--allow-writes")
     rows = hil("stop", url(emulator), "--json")
-    assert [(row["name"], row["read_back"]) for row in rows] == [("P_set", 0.0), ("Q_set", 0.0)]
+    assert [(row["name"], row["read_back"]) for row in rows] == [("P_set", 0.0), ("Q_set", 0.0), ("reversion", 2.0)]
     assert emulator.written["P_set[MW]"] == 0.0
     emulator.fault("silent")
     hil("stop", url(emulator), "--deadline-ms", "50", exit_code=1)

@@ -3,7 +3,7 @@
 import pytest
 
 from gridloop.hil.behaviour import PowerStage
-from gridloop.scenarios.emulated_unit import map_and_law, rating_of
+from gridloop.scenarios.emulated_unit import rating_of, served
 from gridloop.scenarios.reading import load
 from gridloop.scenarios.start import plan
 
@@ -17,7 +17,7 @@ def planned():
 
 
 def test_a_forming_unit_is_served_by_its_own_model_with_its_own_droop(planned) -> None:
-    _, law, _ = map_and_law("inv2", URL, "ieee9")
+    law = served("inv2", URL, "ieee9").law
     (group,) = planned.groups
     rating = rating_of(planned, group, INV2)
     start = {"P_gen[MW]": rating.p_mw, "Q_gen[MVar]": rating.q_mvar, "Vm[pu]": 1.0}
@@ -31,7 +31,7 @@ def test_a_forming_unit_is_served_by_its_own_model_with_its_own_droop(planned) -
 
 
 def test_on_a_power_map_it_is_a_power_stage_with_the_units_rating() -> None:
-    map, law, told = map_and_law("inv2", URL + "?map=generic_inverter", "ieee9")
+    map, law, told, _ = served("inv2", URL + "?map=generic_inverter", "ieee9")
     assert map.name == "generic_inverter"
     assert isinstance(law, PowerStage)
     assert "kVA" in told
@@ -39,7 +39,25 @@ def test_on_a_power_map_it_is_a_power_stage_with_the_units_rating() -> None:
     assert shown["P_gen[MW]"] == pytest.approx(0.2 * law.rating.s_mva)
 
 
+def test_as_a_sunspec_device_it_has_the_units_rating_and_its_name_for_a_serial_number() -> None:
+    map, law, told, words = served("inv2", "sunspec+tcp://127.0.0.1:0/1?base=0", "ieee9")
+    assert told == "inv2 (200000 kVA) as a SunSpec device with models 1, 701, 702, 704, 705, 711, 713, 715"
+    point = map.written("P_set[MW]")
+    assert point is not None
+    assert point.limits == pytest.approx((-200, 200))
+    assert words["holding", 0] == 0x5375
+    enabled = {"P_set[MW]": 30.0, "enable[1]": 1.0, "Q_set[MVar]": 9.0, "enable_Q[1]": 0.0}
+    assert law(0.0, {})["P_gen[MW]"] == 0.0
+    shown = law(9.0, enabled)
+    assert [shown["P_gen[MW]"], shown["Q_gen[MVar]"]] == pytest.approx([30.0, 0.0])
+
+
+def test_a_sunspec_device_has_no_map() -> None:
+    with pytest.raises(ValueError, match="leave map= out"):
+        served("generic_inverter", "sunspec+tcp://127.0.0.1:0/1?map=battery", "")
+
+
 def test_a_map_by_its_name() -> None:
-    map, _, told = map_and_law("battery", URL, "")
+    map, _, told, _ = served("battery", URL, "")
     assert map.name == "battery"
     assert told.startswith("battery: ")

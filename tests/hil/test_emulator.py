@@ -3,11 +3,8 @@
 import asyncio
 import math
 import os
-import select
 import threading
-import tty
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
@@ -16,6 +13,7 @@ from gridloop.hil.faults import KINDS, Fault
 from gridloop.hil.links import Link, LinkDown, LinkError, Refused, Timeout, open_link
 from gridloop.hil.registers import load_map
 from gridloop.hil.urls import DeviceUrl, parse
+from serial_cable import cable
 
 P_SET, P_GEN = "P_set[MW]", "P_gen[MW]"
 MAP = load_map("generic_inverter")
@@ -54,33 +52,6 @@ async def put_and_see(link: Link, unit: int = 1) -> dict[str, float]:
     return await shown(link, unit=unit)
 
 
-@contextmanager
-def pty_pair() -> Iterator[tuple[str, str]]:
-    """Two serial ports with a cable between them."""
-    pairs = [os.openpty(), os.openpty()]
-    for pair in pairs:
-        for descriptor in pair:
-            tty.setraw(descriptor)
-    (one, _), (other, _) = pairs
-    ended = threading.Event()
-
-    def carry() -> None:
-        while not ended.is_set():
-            for ready in select.select([one, other], [], [], 0.05)[0]:
-                os.write(other if ready == one else one, os.read(ready, 4096))
-
-    cable = threading.Thread(target=carry, daemon=True)
-    cable.start()
-    try:
-        yield os.ttyname(pairs[0][1]), os.ttyname(pairs[1][1])
-    finally:
-        ended.set()
-        cable.join()
-        for pair in pairs:
-            for descriptor in pair:
-                os.close(descriptor)
-
-
 @pytest.mark.parametrize("transport", ["tcp", "rtutcp"])
 def test_what_is_written_is_done_and_shown(transport: str) -> None:
     with Emulator(f"modbus+{transport}://127.0.0.1:0/7", MAP, follow) as emulator:
@@ -93,8 +64,8 @@ def test_what_is_written_is_done_and_shown(transport: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals")
 def test_it_serves_a_serial_line() -> None:
-    with pty_pair() as (device, ours), Emulator(f"modbus+rtu://{device}?unit=3&baud=115200", MAP, follow):
-        values = ask(parse(f"modbus+rtu://{ours}?unit=3&baud=115200"), lambda link: put_and_see(link, 3))
+    with cable() as ports, Emulator(f"modbus+rtu://{ports.one}?unit=3&baud=115200", MAP, follow):
+        values = ask(parse(f"modbus+rtu://{ports.other}?unit=3&baud=115200"), lambda link: put_and_see(link, 3))
         assert isinstance(values, dict)
         assert values[P_GEN] == pytest.approx(0.02)
 

@@ -1,8 +1,10 @@
 """The I/O thread against emulated devices on loopback: free and lock-step, loss and return, how it ends."""
 
+import asyncio
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 
 from gridloop.hil.emulator import Emulator
 from gridloop.hil.io import Device, Handle, IoThread, Write, percentiles_ms
-from gridloop.hil.policy import GOOD, STALE
+from gridloop.hil.links import Statistics
+from gridloop.hil.policy import GOOD, STALE, Asked, Reading
 from gridloop.hil.registers import load_map
 from gridloop.hil.urls import parse
 
@@ -118,7 +121,7 @@ def test_lost_it_goes_stale_and_back_its_set_point_is_written_again(emulator: Em
         until(lambda: handle.snapshot().quality == STALE)
         seen = handle.snapshot()
         assert seen.age_s > 0.3
-        assert "not connected" in seen.cause
+        until(lambda: "not connected" in handle.snapshot().cause)
         emulator.revive()
         until(lambda: handle.snapshot().quality == GOOD)
         until(lambda: abs(emulator.written[P_SET] - 0.02) < 1e-6)
@@ -224,3 +227,66 @@ def test_percentiles_by_hand() -> None:
     assert percentiles_ms([]) == {}
     found = percentiles_ms([i * 1e-3 for i in range(100)])
     assert found == pytest.approx({"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 99.0})
+
+
+class Together(IoThread):
+    """Devices that answer only when all of them were asked."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count, self.asked = count, 0
+
+    def _exchange(self, device: Device) -> Any:
+        return Waiting(self)
+
+
+class Waiting:
+    """The exchange with one of them."""
+
+    needed = ()
+    is_safe = True
+
+    def __init__(self, io: Together) -> None:
+        self.io = io
+        self.counts: Counter[str] = Counter()
+        self.statistics = Statistics()
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def write(self, asked: Asked) -> None: ...
+
+    async def check(self) -> None: ...
+
+    def forget(self) -> None: ...
+
+    async def read(self) -> Reading:
+        self.io.asked += 1
+        while self.io.asked % self.io.count:
+            await asyncio.sleep(0)
+        return Reading({}, self.io.clock())
+
+
+def test_lockstep_cycles_of_several_devices_run_at_once() -> None:
+    with Together(16) as io:
+        handles = [
+            io.add(Device(f"d{i}", parse("modbus+tcp://127.0.0.1:1/1"), MAP, period_s=100.0, mode="lockstep"))
+            for i in range(16)
+        ]
+        until(lambda: all(handle.snapshot().sequence for handle in handles))  # the first cycles, nobody's
+        before = [handle.snapshot().sequence for handle in handles]
+        for handle in handles:
+            handle.begin()
+            handle.begin()  # once is enough
+        assert [handle.cycle(PATIENCE_S).sequence for handle in handles] == [count + 1 for count in before]
+
+
+def test_a_cycle_that_is_late_is_not_begun_a_second_time() -> None:
+    with Together(2) as io:
+        (handle,) = [io.add(Device("d", parse("modbus+tcp://127.0.0.1:1/1"), MAP, period_s=100.0, mode="lockstep"))]
+        for _ in range(5):
+            assert handle.cycle(0.01).sequence == 0
+        assert handle.statistics()["cycles"] <= 2  # the poller's own and this one
+        io.count = 1
+        until(lambda: handle.cycle(0.1).sequence > 1)

@@ -10,7 +10,7 @@ import pytest
 
 from gridloop.hil.links import Busy, Link, LinkDown, LinkError, Refused, Timeout, WrongAnswer, open_link
 from gridloop.hil.urls import parse
-from scripted_modbus import DEADLINE_S, RTU_FAULTS, TCP_FAULTS, Device, answer, mbap
+from scripted_modbus import DEADLINE_S, RTU_FAULTS, TCP_FAULTS, Device, answer, both_lines, mbap
 from skipping_loop import run
 
 GOOD = None
@@ -119,7 +119,7 @@ def test_rtu_fault(fault, expected):
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize(("transport", "faults"), [("tcp", TCP_FAULTS), ("rtutcp", RTU_FAULTS)])
+@both_lines
 def test_any_sequence_of_faults(transport, faults, seed):
     chance = random.Random(seed)
     names = list(faults)
@@ -143,7 +143,7 @@ def test_any_sequence_of_faults(transport, faults, seed):
     assert balanced(link)
 
 
-@pytest.mark.parametrize(("transport", "faults"), [("tcp", TCP_FAULTS), ("rtutcp", RTU_FAULTS)])
+@both_lines
 def test_device_that_is_always_a_little_late(transport, faults):
     # pymodbus alone returns another register's value on about every second read of such a line
     async def body():

@@ -4,14 +4,15 @@ import asyncio
 import gc
 import logging
 import ssl
-import subprocess
 import time
+from typing import Any
 
 import pytest
 
+from certificates import make
 from gridloop.hil.links import Busy, LinkDown, LinkError, Refused, Timeout, WrongAnswer, open_link
 from gridloop.hil.urls import parse
-from scripted_modbus import DEADLINE_S, RTU_FAULTS, TCP_FAULTS, Device
+from scripted_modbus import DEADLINE_S, RTU_FAULTS, TCP_FAULTS, Device, answer, both_lines, mbap
 from skipping_loop import run
 
 
@@ -218,12 +219,13 @@ def test_waiting_for_the_line_counts():
     assert lost == {"timeout": 1, "busy": 2}
 
 
-def test_minimum_gap_between_requests():
+@both_lines
+def test_minimum_gap_between_requests(transport, faults):
     async def body(min_gap_s):
-        device = Device(TCP_FAULTS)
+        device = Device(faults)
         device.least_gap_s = 0.05  # it drops what comes earlier
         async with device.on_tcp():
-            link = link_to(device, min_gap_s=min_gap_s)
+            link = link_to(device, transport, min_gap_s=min_gap_s)
             await link.open()
             seen = await kinds(*(link.read(1, "holding", i, 1, 1.0) for i in range(5)))
             await link.close()
@@ -235,12 +237,13 @@ def test_minimum_gap_between_requests():
     assert run(body(0.3)) == [list, list, list, Busy, Busy]
 
 
-def test_delay_after_connecting():
+@both_lines
+def test_delay_after_connecting(transport, faults):
     async def body(connect_delay_s):
-        device = Device(TCP_FAULTS, ["", "fin"])
-        device.connect_delay_s = 1.0
+        device = Device(faults | {"fin": TCP_FAULTS["fin"]}, ["", "fin"])
+        device.is_rtu, device.connect_delay_s = transport == "rtutcp", 1.0
         async with device.on_tcp():
-            link = link_to(device, connect_delay_s=connect_delay_s)
+            link = link_to(device, transport, "?quarantine_ms=0", connect_delay_s=connect_delay_s)
             await link.open()
             seen = [(await kinds(link.read(1, "holding", 0, 1, DEADLINE_S)))[0] for _ in range(3)]
             await asyncio.sleep(1.05)
@@ -392,6 +395,22 @@ def test_one_silent_unit_does_not_stop_the_others_of_its_line():
     assert run(body()) == [Timeout, Busy, Busy, Busy, Timeout]
 
 
+def test_after_an_answer_just_in_time_a_deadline_that_is_nearly_whole_is_still_used():
+    just_in_time: Any = {"just_in_time": lambda asked: [(0.97 * DEADLINE_S, mbap(asked, answer(asked.body)))]}
+
+    async def body(gone_s):
+        async with Device(just_in_time, ["just_in_time"]).on_tcp() as device:
+            link = link_to(device, min_gap_s=gone_s)
+            await link.open()
+            seen = [*await kinds(link.read(1, "holding", 0, 1, DEADLINE_S))]
+            seen += await kinds(link.read(1, "holding", 1, 1, DEADLINE_S))
+            await link.close()
+            return seen
+
+    assert run(body(0.05 * DEADLINE_S)) == [list, list]
+    assert run(body(0.15 * DEADLINE_S)) == [list, Busy]
+
+
 def test_quarantine_is_as_long_as_the_url_says():
     async def body():
         async with Device(RTU_FAULTS, ["silent"]).on_tcp() as device:
@@ -488,19 +507,7 @@ def test_late_answers_on_a_pseudo_terminal():
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """A ca and, signed by it, one certificate for the device at 127.0.0.1 and one for us; and a stranger's."""
-    folder = tmp_path_factory.mktemp("certificates")
-
-    def openssl(*words):
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"]
-    for ca in ("ca", "stranger"):
-        openssl(*new, "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.crt")
-    for name in ("device", "us"):
-        signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1"]
-        openssl(*new, "-subj", f"/CN={name}", *signed, "-keyout", f"{name}.key", "-out", f"{name}.crt")
-    return folder
+    return make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.mark.peers("openssl")
@@ -527,9 +534,12 @@ def test_tls_with_certificates_of_both(certificates):
         async with Device(TCP_FAULTS, script).on_tcp(tls=served) as device:
             good = await seen(device, f"?ca={certificates / 'ca.crt'}{ours}")
             assert good == [[300 + i, 301 + i] for i in range(6)]
-            assert "certificate verify failed" in await seen(device, f"?ca={certificates / 'stranger.crt'}{ours}")
+            told = await seen(device, f"?ca={certificates / 'stranger.crt'}{ours}")
+            assert "its certificate is refused: " in told
+            assert "ca= is the authority that signed it" in told
             asked = len(device.asked)
-            assert "tls://" in await seen(device, f"?ca={certificates / 'ca.crt'}")  # without showing ours
+            told = await seen(device, f"?ca={certificates / 'ca.crt'}")  # without showing ours
+            assert "the other end hung up: it may want our certificate: add cert=FILE&key=FILE" in told
             assert len(device.asked) == asked
             with pytest.raises(ValueError, match=r"ca=/nowhere\.crt: .*No such file"):
                 link_to(device, "tls", "?ca=/nowhere.crt")

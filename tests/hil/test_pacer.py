@@ -1,12 +1,14 @@
 """Real time with a clock of our own: deadlines, lateness, the three policies; and one run against the wall."""
 
 import time
+from typing import Any, cast
 
 import pytest
+from typer.testing import CliRunner
 
 from gridloop.hil.pacer import LONGEST_SLEEP_S, SPIN_S, DeadlineMissed, Pacer
-from gridloop.scenarios import load, run
-from gridloop.scenarios.build import TIME_RESOLUTION
+from gridloop.scenarios import RunFailed, load, run
+from gridloop.scenarios.cli import app
 
 
 class Clock:
@@ -97,6 +99,19 @@ def test_stop_names_the_step_and_what_to_do():
         overrun("stop")
 
 
+def test_the_first_step_may_take_its_time():
+    clock = Clock()
+    pacer = clock.pacer(policy="stop")
+    pacer.wait(0)
+    clock.now_s += 3
+    pacer.wait(0.01)  # 2.99 s late
+    pacer.wait(0.02)
+    assert clock.now_s - 1000 == pytest.approx(3.01, abs=1e-5)
+    clock.now_s += 0.02
+    with pytest.raises(DeadlineMissed):
+        pacer.wait(0.03)
+
+
 def test_lateness_within_the_tolerance_is_no_overrun():
     clock = Clock()
     pacer = clock.pacer(policy="stop", tolerance_s=0.005)
@@ -172,15 +187,46 @@ def test_before_the_first_step_there_are_no_figures():
 def test_a_run_is_paced_and_the_same(tmp_path):
     """A run at twice the speed of the wall clock, against the same one without a pacer."""
     scenario = load("ieee9")
-    pacer = Pacer(speed=2.0)
-
-    def pace(built) -> None:
-        grid = built.simulators["Grid"]
-        grid.step = pacer.paced(grid.step, TIME_RESOLUTION)
-
     plain = run(scenario, until_s=0.3, folder=tmp_path / "plain")
     began = time.perf_counter()
-    paced = run(scenario, until_s=0.3, folder=tmp_path / "paced", extend=pace)
+    paced = run(scenario, until_s=0.3, folder=tmp_path / "paced", pace=2)
     assert time.perf_counter() - began >= 0.15
     assert (paced.series("inv1", "f[Hz]")[1] == plain.series("inv1", "f[Hz]")[1]).all()
-    assert pacer.statistics()["steps"] == 1 + round(300 / scenario.step_ms)
+    figures = paced.record["pacing"]
+    assert figures["steps"] == 1 + round(300 / scenario.step_ms)
+    assert paced.metrics["step_late_p50"].value == figures["late_p50_us"] / 1e3 <= paced.metrics["step_late_p99"].value
+    assert paced.metrics["overruns"].value == figures["overruns"] and paced.status == "done"
+    assert "overruns" not in plain.metrics and plain.record["pacing"] == {}
+    shares = ["wall_share_models", "wall_share_mosaik", "wall_share_io"]
+    wall = paced.record["wall"]
+    waited = wall["waited_s"] / wall["total_s"]
+    assert waited > 0 and sum(paced.metrics[key].value for key in shares) == pytest.approx(1 - waited)
+
+
+TOO_FAST = 1e6  # no computer follows
+
+
+def test_a_clock_that_slipped_degrades_the_run(tmp_path):
+    result = run(load("ieee9"), until_s=0.1, folder=tmp_path / "slip", pace=TOO_FAST, late="slip")
+    assert result.status == "degraded"
+    assert "steps began late: the clock was set back by" in result.record["message"]
+    assert run(load("ieee9"), until_s=0.1, folder=tmp_path / "warn", pace=TOO_FAST).status == "done"
+    command = ["run", "ieee9", "--until", "0.1", "--pace", "1e6", "--late", "slip", "--out", str(tmp_path / "command")]
+    assert CliRunner().invoke(app, command).exit_code == 3
+
+
+def test_a_run_that_must_not_be_late_fails_by_name_and_keeps_its_results(tmp_path):
+    with pytest.raises(RunFailed, match=r"^t = \S+ s began .* ms late, the step before") as failure:
+        run(load("ieee9"), until_s=0.1, folder=tmp_path / "stop", pace=TOO_FAST, late="stop")
+    assert failure.value.result.metrics["overruns"].value == 1
+
+
+def test_a_pace_that_cannot_be_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="pace = 0 must be > 0"):
+        run(load("ieee9"), folder=tmp_path / "zero", pace=0)
+    device = {"url": "modbus+tcp://127.0.0.1:1/1?map=generic_controller"}
+    with pytest.raises(ValueError, match="the device of inv2 runs in real time; use pace 1 or mode: lockstep"):
+        run(load("ieee9").with_overrides({"units.inv2.device": device}), folder=tmp_path / "free", pace=2)
+    with pytest.raises(ValueError, match="warn, slip, stop"):
+        run(load("ieee9"), folder=tmp_path / "late", pace=1, late=cast(Any, "hope"))
+    assert not list(tmp_path.iterdir())

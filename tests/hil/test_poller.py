@@ -2,15 +2,17 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
+from banked_line import Line
 from gridloop.hil.bank import Bank, Behave
 from gridloop.hil.device import Device, Write
-from gridloop.hil.links import LinkDown, LinkError, Refused, Statistics, Timeout
-from gridloop.hil.policy import FAULT, GOOD, STALE
+from gridloop.hil.exchange import MapExchange
+from gridloop.hil.links import LinkDown, Refused, Timeout
+from gridloop.hil.policy import FAULT, GOOD, STALE, Reading
 from gridloop.hil.poller import Poller
 from gridloop.hil.registers import load_map, read_map
 from gridloop.hil.urls import parse
@@ -23,47 +25,6 @@ def follow(t_s: float, written: Mapping[str, float]) -> dict[str, float]:
     return {P_GEN: written[P_SET], Q_GEN: 0.0, "Vm[pu]": 1.0, "f[Hz]": 50.0}
 
 
-class Line:
-    """Asks the bank at once; what is in `troubles` happens first, None being nothing."""
-
-    def __init__(self, bank: Bank) -> None:
-        self.bank, self.now_s = bank, 1000.0
-        self.statistics = Statistics(connected=1)
-        self.troubles: list[LinkError | None] = []
-        self.is_deaf = False  # requests that fail are not done either
-        self.asked: list[tuple[str, str, int, int]] = []
-
-    def clock(self) -> float:
-        return self.now_s
-
-    async def read(self, unit: int, function: str, address: int, count: int, deadline_s: float) -> list[int]:
-        self.asked.append(("read", function, address, count))
-        self._trouble()
-        return self._answer(self.bank.read(function, address, count, self.now_s))
-
-    async def write(self, unit: int, function: str, address: int, values: Sequence[int], deadline_s: float) -> None:
-        self.asked.append(("write", function, address, len(values)))
-        if self.is_deaf:
-            self._trouble()
-        code = self.bank.write(function, address, values, self.now_s)
-        self._trouble()
-        self._answer(code or [])
-
-    def _trouble(self) -> None:
-        trouble = self.troubles.pop(0) if self.troubles else None
-        if trouble is not None:
-            raise trouble
-
-    def _answer(self, found: list[int] | int) -> list[int]:
-        if isinstance(found, int):
-            raise Refused(f"refused ({found})", found)
-        return found
-
-    @property
-    def writes(self) -> int:
-        return sum(kind == "write" for kind, *_ in self.asked)
-
-
 class Bench:
     """A poller, its line and its device."""
 
@@ -73,7 +34,11 @@ class Bench:
         settings = {"allow_writes": True, "period_s": 0.05, "max_age_s": 0.2, "readback_s": 0.0} | options
         self.device = Device("inv2", URL, self.line.bank.map, **settings)  # type: ignore[arg-type]
         self.log: list[Write] = []
-        self.poller = Poller(self.device, self.line, self.line.clock, self.log.append)
+        self.poller = self.polling(self.device, self.log.append)
+
+    def polling(self, device: Device, on_write: Callable[[Write], None] | None = None) -> Poller:
+        assert device.map is not None
+        return Poller(device, MapExchange(device, device.map, self.line, self.line.clock, on_write), self.line.clock)
 
     def cycles(self, count: int = 1, post: Mapping[str, float] | None = None) -> None:
         """Cycles of a period; `post` is posted before each."""
@@ -90,6 +55,22 @@ class Bench:
     @property
     def written(self) -> dict[str, float]:
         return self.line.bank.written
+
+
+class Mute(MapExchange):
+    """Whoever is there has said nothing yet."""
+
+    async def read(self) -> Reading:
+        return Reading()
+
+
+def test_a_reading_that_never_came_is_none() -> None:
+    bench, heard = Bench(), list[str]()
+    exchange = Mute(bench.device, load_map("generic_inverter"), bench.line, bench.line.clock)
+    poller = Poller(bench.device, exchange, bench.line.clock, lambda name, reading: heard.append(name))
+    asyncio.run(poller.cycle())
+    seen = poller.snapshot()
+    assert (seen.quality, seen.cause, seen.sequence, heard) == (STALE, "no answer yet", 0, [])
 
 
 def test_before_the_first_post_nothing_is_written() -> None:
@@ -286,10 +267,10 @@ def test_a_heartbeat_that_stands_still_is_a_fault() -> None:
 def test_a_device_that_calls_itself_bad_is_believed() -> None:
     bench = Bench(behave=lambda t_s, written: {**follow(t_s, written), "quality[1]": 2.0})
     bench.cycles(1)
-    assert bench.poller.snapshot().cause == "it calls its own values bad"
+    assert bench.poller.snapshot().cause == "it says quality = fault"
     alarm = Bench("diesel", behave=lambda t_s, written: {**follow(t_s, written), "alarm[1]": 2.0})
     alarm.cycles(1)
-    assert alarm.poller.snapshot().cause == "alarm 2"
+    assert alarm.poller.snapshot().cause == "it says alarms = low oil pressure"
 
 
 def test_a_needed_value_that_is_no_number_is_a_fault() -> None:
@@ -324,7 +305,7 @@ def test_a_hole_in_a_merged_read_is_found_once_and_remembered() -> None:
     holed = read_map(HOLE)
     bench.line.bank = Bank(replace(holed, gap=0), lambda t_s, written: {P_GEN: 0.01, Q_GEN: 0.0, "f[Hz]": 50.0})
     bench.line.bank.switch_on(bench.line.now_s)
-    bench.poller = Poller(Device("inv2", URL, holed), bench.line, bench.line.clock)
+    bench.poller = bench.polling(Device("inv2", URL, holed))
     bench.cycles(1)
     assert bench.poller.snapshot().values == {P_GEN: 0.01, Q_GEN: 0.0, "f[Hz]": 50.0}
     assert [size for *_, size in bench.line.asked] == [7, 2, 1]
@@ -338,7 +319,7 @@ def test_a_point_that_the_device_has_not_is_given_up_and_tried_again_later() -> 
     whole, part = load_map("generic_inverter"), replace(read_map(HOLE), gap=0)
     bench.line.bank = Bank(part, lambda t_s, written: {P_GEN: 0.01, Q_GEN: 0.0, "f[Hz]": 50.0})
     bench.line.bank.switch_on(bench.line.now_s)
-    bench.poller = Poller(Device("inv2", URL, whole), bench.line, bench.line.clock)
+    bench.poller = bench.polling(Device("inv2", URL, whole))
     bench.cycles(1)
     assert bench.poller.snapshot().quality == FAULT
     bench.line.bank = Bank(whole, follow)
@@ -391,7 +372,7 @@ def test_a_log_that_fails_does_not_stop_the_exchange() -> None:
     def full(write: Write) -> None:
         raise OSError("disk full")
 
-    bench.poller = Poller(bench.device, bench.line, bench.line.clock, full)
+    bench.poller = bench.polling(bench.device, full)
     bench.cycles(2, {P_SET: 0.02})
     assert bench.written[P_SET] == pytest.approx(0.02)
 

@@ -1,7 +1,6 @@
-"""SunSpec over a wire: our scan against a server of pymodbus, and pysunspec2's scan against our registers."""
+"""SunSpec over a wire: our scan against a server of pymodbus."""
 
 import asyncio
-import threading
 from typing import Any
 
 import pytest
@@ -95,35 +94,3 @@ def test_a_lost_link_is_told_as_such():
 
     with pytest.raises(links.LinkDown):
         asyncio.run(scan_device(Lost(), 1))
-
-
-def test_pysunspec2_finds_in_our_registers_what_we_put_there():
-    client = pytest.importorskip("sunspec2.modbus.client")
-    ready, over = threading.Event(), threading.Event()
-    told = {}
-
-    async def serve():
-        server, told["port"] = await serving()
-        ready.set()
-        while not over.is_set():
-            await asyncio.sleep(0.01)
-        await server.shutdown()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert ready.wait(10)
-        device = client.SunSpecModbusClientDeviceTCP(1, "127.0.0.1", told["port"], timeout=2)
-        device.scan()
-        assert [model.model_id for model in device.model_list] == [1, 701, 702, 704, 713, 715]
-        assert device.common[0].SN.value == "4711"
-        measured = device.DERMeasureAC[0]
-        assert (measured.W.cvalue, measured.Var.cvalue, measured.LLV.cvalue) == (12_000, -3_000, 392)
-        device.DERCtlAC[0].WSet.cvalue = 1500
-        device.DERCtlAC[0].write()
-        device.DERCtlAC[0].read()
-        assert device.DERCtlAC[0].WSet.cvalue == 1500
-        device.close()
-    finally:
-        over.set()
-        thread.join(10)

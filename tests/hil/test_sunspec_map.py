@@ -4,9 +4,11 @@ import math
 
 import pytest
 
-from gridloop.hil.points import encode
+from gridloop.hil.bank import Bank
+from gridloop.hil.sunspec_capabilities import capabilities
+from gridloop.hil.sunspec_emulated import emulated
 from gridloop.hil.sunspec_image import image, model_registers, typical_models, with_value
-from gridloop.hil.sunspec_map import capabilities, sunspec_map, with_scales_of
+from gridloop.hil.sunspec_map import sunspec_map
 from gridloop.hil.sunspec_models import SunSpecError, SunSpecModel
 from sunspec_cases import COMMON, NEW, OLD, Registers, read, scanned, write
 
@@ -16,14 +18,10 @@ def test_a_device_of_the_700s_takes_watts_and_vars():
     map = sunspec_map(scanned(device), reversion_s=30)
     assert map.role == "power"
     assert map.description == "SunSpec Acme Sun 10 1.2 4711"
-    assert capabilities(map) == (
-        "P set-point", "Q set-point", "state of charge", "reversion timer", "heartbeat", "frequency droop",
-        "volt-var curve",
-    )  # fmt: skip
     shown = read(device, map)
     expected = {
-        "P_gen[MW]": 0.0042, "Q_gen[MVar]": -0.0003, "f[Hz]": 50.012, "Vm[pu]": 1.01, "SoC[%]": 55.5, "quality[1]": 0,
-        "alarm[1]": 0, "heartbeat[1]": 3, "droop[1]": 1, "k_over[1]": 0.05, "volt_var[1]": 0,
+        "P_gen[MW]": 0.0042, "Q_gen[MVar]": -0.0003, "f[Hz]": 50.012, "Vm[pu]": 1.01, "SoC[%]": 55.5, "connected[1]": 1,
+        "alarm[1]": 0, "heartbeat[1]": 3,
     }  # fmt: skip
     assert {attr: shown[attr] for attr in expected} == pytest.approx(expected)
     write(device, map, map.presets | {"P_set[MW]": -0.006, "Q_set[MVar]": 0.002, "heartbeat[1]": 9})
@@ -124,10 +122,21 @@ def test_values_that_are_not_implemented_at_night_are_no_values():
     assert shown["state[1]"] == 2
 
 
-def test_a_disconnected_device_calls_its_values_bad():
-    found = scanned(Registers(image(NEW | {701: NEW[701] | {"ConnSt": 0}})))
-    assert found.model(701).value("ConnSt") == 0
-    assert read(Registers(image(NEW | {701: NEW[701] | {"ConnSt": 0}})), sunspec_map(found))["quality[1]"] == 2
+def test_what_a_device_can_do_is_told_with_the_model_that_it_does_it_by():
+    def told(models):
+        device = scanned(Registers(image(models)))
+        return {one.capability: (one.by, one.finding) for one in capabilities(device, sunspec_map(device))}
+
+    assert told(NEW) == {
+        "P_set": ("704 WSet", "-8 to 10 kW"), "Q_set": ("704 VarSet", "-5 to 5 kvar"), "P_max": ("702 WMax", "10 kW"),
+        "SoC": ("713 SoC", "55.5"), "droop": ("711 Ena", "enabled, 0.05 pu/pu"), "volt-var": ("705 Ena", "disabled"),
+        "state": ("701 InvSt", "running"), "f": ("701 Hz", "50.012"), "reversion": ("704 WSetRvrtTms", "set to 10 s"),
+        "heartbeat": ("715 ControllerHb", ""), "P, Q": ("701 W", ""),
+    }  # fmt: skip
+    old = told(OLD)
+    assert old["P_set"] == ("123 WMaxLimPct", "0 to 10 kW")
+    assert (old["P_max"], old["SoC"], old["droop"]) == (("121 WMax", "10 kW"), ("124 ChaState", "61"), ("", ""))
+    assert told(COMMON | {103: OLD[103]})["P_set"] == ("", "read only")
 
 
 def test_an_image_is_changed_point_by_point_and_refuses_what_does_not_fit():
@@ -144,29 +153,40 @@ def test_an_image_is_changed_point_by_point_and_refuses_what_does_not_fit():
 
 @pytest.mark.parametrize("p_max_w", [900.0, 30_000.0, 2.5e6])
 def test_a_typical_inverter_serves_what_is_read_of_it(p_max_w):
-    device = Registers(image(typical_models(p_max_w)))
-    found = scanned(device)
-    ours = sunspec_map(found)
-    theirs = with_scales_of(ours, found)  # the same registers from the device's side
     p_mw = p_max_w * 1e-6
     shown = {"P_gen[MW]": 0.73 * p_mw, "Q_gen[MVar]": -0.4 * p_mw, "f[Hz]": 49.9876, "Vm[pu]": 0.98, "SoC[%]": 71.5}
-    for point in theirs.read_points:
-        if point.attr in shown:
-            for at, word in enumerate(encode(point, shown[point.attr])[0], point.address):
-                device[at] = word
-    seen = read(device, ours)
+    _, map, words = emulated(typical_models(p_max_w))
+    bank = Bank(map, lambda t_s, written: shown, words)
+    bank.switch_on(0.0)
+    served = Registers([])
+    served.update({at: word for (_, at), word in bank.words.items()})
+    ours = sunspec_map(scanned(served))
+    seen = read(served, ours)
     assert {attr: seen[attr] for attr in shown} == pytest.approx(shown, rel=1e-3)
     assert sum(block.count for block in ours.reads()) < 40  # static scales are not read again and again
-    write(device, ours, ours.presets | {"P_set[MW]": -0.5 * p_mw, "Q_set[MVar]": 0.25 * p_mw})
-    control = scanned(device).model(704)
+    write(served, ours, ours.presets | {"P_set[MW]": -0.5 * p_mw, "Q_set[MVar]": 0.25 * p_mw})
+    control = scanned(served).model(704)
     assert control.value("WSet") == pytest.approx(-0.5 * p_max_w, abs=1)
     assert control.value("VarSet") == pytest.approx(0.25 * p_max_w, abs=1)
 
 
-def test_scales_that_change_are_held_on_the_side_of_the_device():
-    device = Registers(image(OLD))
-    found = scanned(device)
-    ours, theirs = sunspec_map(found), with_scales_of(sunspec_map(found), found)
-    assert all(point.power_at < 0 for point in theirs.points)
-    assert read(device, theirs) == pytest.approx(read(device, ours))
-    assert any(point.power_at >= 0 for point in ours.points)
+def test_a_scale_that_may_change_is_chosen_by_the_emulated_device_and_read_along():
+    power_mw = [0.0042]
+    _, map, words = emulated(OLD)
+    bank = Bank(map, lambda t_s, written: {"P_gen[MW]": power_mw[0], "Q_gen[MVar]": 0.0}, words)
+    bank.switch_on(0.0)
+    seen = []
+    for power_mw[0] in (0.0042, 0.4, 38e-6, 0.0):
+        bank.refresh(1.0)
+        values = dict[str, float]()
+        for block in map.reads():
+            registers = bank.read(block.function, block.address, block.count, 1.0)
+            assert isinstance(registers, list)
+            values |= block.values(registers)
+        power = map.read("P_gen[MW]")
+        assert power is not None
+        scale = bank.words["holding", power.power_at]
+        seen.append((values["P_gen[MW]"], scale - 0x10000 * (scale > 0x7FFF)))
+    assert seen == [
+        (pytest.approx(0.0042), 0), (pytest.approx(0.4), 2), (pytest.approx(38e-6), -2), (0.0, 0)
+    ]  # fmt: skip

@@ -36,6 +36,10 @@ from gridloop.hil.urls import FORMS, DeviceUrl, parse
         ("serial+socket://pi:7000?codec=cobs", DeviceUrl("serial", "socket", "pi", 7000, options={"codec": "cobs"})),
         ("replay://runs/one%20run", DeviceUrl("replay", path="runs/one run")),
         ("replay:///tmp/run", DeviceUrl("replay", path="/tmp/run")),
+        (
+            "replay:///tmp/run?unit=inv2&shadow=yes",
+            DeviceUrl("replay", path="/tmp/run", options={"unit": "inv2", "shadow": "yes"}),
+        ),
         ("emulated:", DeviceUrl("emulated")),
         ("mosaik+tcp://pi:5555", DeviceUrl("mosaik", "tcp", "pi", 5555)),
     ],

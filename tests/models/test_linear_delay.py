@@ -63,3 +63,16 @@ def test_growth_is_that_of_the_simulated_recursion() -> None:
 def test_swing_margin_by_hand() -> None:
     # 10 kW/Hz x 50 Hz / (2 x 2 s x 10 kVA) = 12.5 1/s
     assert swing_margin_s(10, 2 * 10, 50) == pytest.approx(0.12566, abs=1e-5)
+
+
+@pytest.mark.parametrize(("late", "gain"), [(0.6, 0.4), (1.8, 1.2)])
+def test_the_gain_is_that_of_the_open_loop_from_step_to_step(late: float, gain: float) -> None:
+    # z(k+1) = 0.5 z(k) + late z(k - d): late / (-1 - 0.5); beyond 1 it grows with every other delay
+    found = DelayedMap(np.array([[0.5]]), np.array([[late / 2]]), np.array([[2.0]]), 0.01)
+    assert found.gain == pytest.approx(gain)
+    small = DelayedMap(np.array([[-0.2]]), np.array([[late / 2]]), np.array([[2.0]]), 0.01)
+    assert all(small.is_stable(d) for d in (0, 1, 4, 9)) == (late < 0.8)
+
+
+def test_without_anything_late_there_is_no_gain() -> None:
+    assert DelayedMap(np.eye(2) * 0.5, np.zeros((2, 0)), np.zeros((0, 2)), 0.01).gain == 0.0

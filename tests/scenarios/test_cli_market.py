@@ -7,11 +7,17 @@ import pytest
 from typer.testing import CliRunner
 
 from gridloop.scenarios.cli import app
+from gridloop.scenarios.console import out
 from gridloop.scenarios.market_paper import Figure
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setattr(out, "_width", 160)  # whatever the terminal
+
+
 def gridloop(*words, code=0):
-    found = CliRunner().invoke(app, ["market", *words], env={"COLUMNS": "160"})
+    found = CliRunner().invoke(app, ["market", *words])
     assert found.exit_code == code, found.output
     return found.output
 

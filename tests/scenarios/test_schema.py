@@ -198,7 +198,7 @@ def test_mistake_in_the_defaults_is_told_once_and_where_it_stands() -> None:
 # --- what is wrong: the whole message ---
 
 KEYS_OF_A_UNIT = (
-    "bus, control, device, droop_p_percent, droop_q_percent, e_max_pu, e_min_pu, efficiency_percent, filter_hz, "
+    "agent, bus, control, device, droop_p_percent, droop_q_percent, e_max_pu, e_min_pu, efficiency_percent, filter_hz, "
     "i_max_percent, limiter_gain, limiter_rate_per_s, p_max_kw, p_min_kw, p_set_kw, q_set_kvar, s_rated_kva, "
     "source, type, v_correction_limit_pu, v_set_pu, z_pu"
 )
@@ -214,7 +214,8 @@ case.yaml:3:1: step_mss: unknown key; did you mean step_ms?
         "until_s: 2", "until_s: 2\nxyz: 3",
         """\
 case.yaml:5:1: xyz: unknown key; known: clock, comms, control, defaults, events, extends, grid, load_shedding, \
-meters, mode, name, pcc, prices, profiles, record, schema, seed, start, step_ms, study, title, units, until_s
+market, meters, mode, name, pcc, prices, profiles, record, schema, seed, serve, start, step_ms, study, title, \
+units, until_s
      5 | xyz: 3
        | ^""",
     ),
@@ -735,7 +736,7 @@ def test_overrides_add_up() -> None:
     [
         (
             "control.period_ms",
-            "control; known: comms, defaults, events, grid, name, prices, record, schema, study, units, until_s",
+            "control; known: comms, defaults, events, grid, name, prices, record, schema, serve, study, units, until_s",
         ),
         ("recrod.every_ms", "recrod; did you mean record?"),
         ("units.inv7.filter_hz", "units.inv7; did you mean inv2?"),

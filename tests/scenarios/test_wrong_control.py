@@ -508,7 +508,7 @@ wrong.yaml:26:30: events.2.agent: there is no agent 'batt2'; did you mean batt1?
             (DOWN, "  - {t_s: 1, do: agent_fail, agent: batt1}\n"),
         ],
         """\
-wrong.yaml:18:14: events.0.do: agent_fail needs secondary control: add `control:` to the scenario
+wrong.yaml:18:14: events.0.do: agent_fail needs agents: add `control:` or `market:` to the scenario
     18 |   - {t_s: 1, do: agent_fail, agent: batt1}
        |              ^""",
     ),
