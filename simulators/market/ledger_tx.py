@@ -5,6 +5,7 @@ signature covers all but itself, its id and its Merkle leaf cover all of it.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,9 @@ from typing import Any
 MOST_BYTES = 4096  # of a transaction
 ID_DIGITS = 16
 TX_KEYS = ("kind", "sender", "nonce", "body", "sig")
+DEEPEST = 16  # brackets within each other
+TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class Refused(ValueError):
@@ -59,6 +63,7 @@ def canonical(value: Any) -> bytes:
 def parse(data: bytes) -> Any:
     """What was written by `canonical`; ValueError for any other bytes, if only a space is too many, and for floats."""
     try:
+        _refuse_deep(data)
         value = json.loads(data, parse_float=_no_float)
         same = canonical(value) == data
     except (ValueError, RecursionError) as error:
@@ -66,6 +71,17 @@ def parse(data: bytes) -> Any:
     if not same:
         raise ValueError("not canonical JSON: read and written again it is not the same")
     return value
+
+
+def _refuse_deep(data: bytes) -> None:
+    """Python's own limit does not hold: packages raise it (py_ecc does), and then nesting ends the process."""
+    brackets = TEXTS.sub(b"", data).translate(None, NO_BRACKETS)
+    for _ in range(DEEPEST):
+        if not brackets:
+            return
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    if brackets:
+        raise ValueError(f"brackets that are not closed, or more than {DEEPEST} within each other")
 
 
 def statement(kind: str, sender: str, nonce: int, body: Mapping[str, Any]) -> bytes:

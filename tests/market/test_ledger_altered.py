@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 from hashlib import sha256
 
 import pytest
@@ -58,6 +59,19 @@ def test_another_spelling_is_found(tmp_path, change):
     rewrite(path, 3, change(bodies(path)[3]))
     with pytest.raises(LedgerError, match="block 3: "):
         market.ledger.verify()
+
+
+def test_nesting_does_not_end_the_process_where_a_package_has_raised_pythons_limit(tmp_path):
+    path = tmp_path / "market.ledger"
+    market = traded(path)
+    rewrite(path, 3, b"[" * 100_000)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        with pytest.raises(LedgerError, match=r"block 3: .*16 within each other"):
+            market.ledger.verify()
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def test_a_signature_too_many_is_found(tmp_path):
