@@ -1,6 +1,7 @@
 """Points per second of a study on several processes, relative to those of one: `python benchmarks/study.py`."""
 
 import argparse
+import statistics
 import sys
 import time
 from tempfile import TemporaryDirectory
@@ -11,14 +12,10 @@ from gridloop.scenarios.study_run import StudyProgress
 
 REACH = 0.85  # of the rate of one process times the number of processes
 POINTS_EACH = 12  # of every process, the first of which includes its imports and does not count
-WINDOW_EACH = 4  # points of every process in a row over which a rate is taken
 
 
 def rate(jobs: int, simulated_s: float = 6.0) -> float:
-    """Most points per second of a study of ieee9 while all its processes are at work.
-
-    The best of several stretches: neighbours on the machine only ever slow it down, and two processes, which want
-    all of it, more than one.
+    """Points per second of a study of ieee9 once all processes are at work and until the first one runs out of points.
 
     Args:
         jobs: processes.
@@ -35,22 +32,21 @@ def rate(jobs: int, simulated_s: float = 6.0) -> float:
         sets = {"units.*.droop_p_percent": f"1:3:{POINTS_EACH * jobs}"}
         study(scenario, sets=sets, folder=folder, jobs=jobs, watch=stamp)
     # processes do not start at the same time: the last one has ended its first point after two rounds
-    between, points = stamps[2 * jobs : len(stamps) - jobs + 1], WINDOW_EACH * jobs
-    return max(points / (end - begin) for begin, end in zip(between, between[points:], strict=False))
+    between = stamps[2 * jobs : len(stamps) - jobs + 1]
+    return (len(between) - 1) / (between[-1] - between[0])
 
 
 def efficiency(jobs: int, repeats: int = 3) -> float:
-    """Rate of `jobs` processes over `jobs` times the rate of one: the best of runs taken in turns."""
-    rates = [(rate(jobs), rate(1)) for _ in range(repeats)]
-    together, alone = map(max, zip(*rates, strict=True))
-    return float(together / (jobs * alone))
+    """Rate of `jobs` processes over `jobs` times the rate of one, median of pairs taken one after the other."""
+    pairs = [(rate(jobs), rate(1)) for _ in range(repeats)]
+    return statistics.median(together / (jobs * alone) for together, alone in pairs)
 
 
 def main() -> int:
     """Measure, print, judge."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--jobs", type=int, default=cores(), help="processes; one for each core if absent")
-    arguments.add_argument("--repeats", type=int, default=3, help="runs of each kind")
+    arguments.add_argument("--repeats", type=int, default=3, help="pairs of measurements")
     given = arguments.parse_args()
     found = efficiency(given.jobs, given.repeats)
     name = f"study on {given.jobs} processes / {given.jobs} x one process"
