@@ -111,7 +111,7 @@ def show_plan(console: Console, plan: "Plan") -> None:
     network, scenario = plan.case.network, plan.scenario
     counts = [(len(group.ids), group.name.lower()) for group in plan.groups]
     counts += [(len(network.bus_names), "bus"), (len(network.branch_names), "branch")]
-    counts += [(len(plan.case.load_names), "load"), (len(plan.events), "event")]
+    counts += [(len(plan.case.load_names), "load"), (len(plan.scenario.events), "event")]
     line(console, "", " · ".join(plural(count, word) for count, word in counts))
     if scenario.mode == "steady":
         line(console, "mode", f"steady: the settled state every {scenario.step_ms / 1e3:g} s")
@@ -122,7 +122,7 @@ def show_plan(console: Console, plan: "Plan") -> None:
 
         for one in plan.devices:
             line(console, "device", margin_of(plan, one.unit).in_words)
-    late = sum(event.t_s > scenario.until_s for event in plan.events)
+    late = sum(event.t_s > scenario.until_s for event in scenario.events)
     if late:
         console.print(
             f"note: {plural(late, 'event')} after until_s = {scenario.until_s:g} will not happen", style="yellow"

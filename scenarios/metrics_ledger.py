@@ -29,5 +29,5 @@ def ledger_metrics(result: Result) -> dict[str, Metric]:
             "ledger_blocks": Metric(float(found.blocks), "1", "blocks of the ledger"),
             "ledger_transactions": Metric(float(found.txs), "1", "transactions on the ledger"),
         }
-    words = "1 if every byte of the ledger is what its members signed"
+    words = "the ledger, 1 = every byte is as its members signed it"
     return figures | {"ledger_verified": Metric(good, "1", words)}
