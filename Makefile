@@ -52,7 +52,7 @@ $(READY): setup.cfg pyproject.toml
 	    { echo "gridloop needs Python 3.11 or newer, $(PYTHON) is '$(VERSION)'; try make PYTHON=python3.12" >&2; exit 1; }
 	@test ! -e $(BIN)/pip || test "$$($(BIN)/python -c $(ASK))" = "$(VERSION)" || \
 	    { echo "$(VENV) is not of Python $(VERSION); set VENV=.venv$(VERSION) too, or run make clean" >&2; exit 1; }
-	@echo "Setting up $(VENV) with Python $(VERSION); the first time this downloads 270 MB (1.1 GB on disk)"
+	@echo "Setting up $(VENV) with Python $(VERSION); the first time this downloads about 350 MB (1.3 GB on disk)"
 	@test -e $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	@touch $@
