@@ -19,7 +19,6 @@ from gridloop.scenarios.device_plan import DeviceRow
 from gridloop.scenarios.emulated import EmulatedDevice
 from gridloop.scenarios.problems import Problem
 from gridloop.scenarios.recorded import recording_for
-from gridloop.scenarios.remote_unit import remote_unit
 from gridloop.scenarios.start import Plan
 from gridloop.scenarios.wire_devices import Attached, at_start
 
@@ -60,6 +59,8 @@ def open_devices(
             elif one.url.scheme == "emulated":
                 handles[one.unit] = EmulatedAgent(plan, one.of) if isinstance(one, AgentRow) else _emulated(plan, one)
             elif one.url.scheme == "mosaik" and isinstance(one, DeviceRow):
+                from gridloop.scenarios.remote_unit import remote_unit
+
                 handles[one.unit] = stack.enter_context(remote_unit(plan, one))
             elif one.url.scheme == "replay":
                 handles[one.unit] = replay = Replay(*recording_for(plan.scenario, one.unit))

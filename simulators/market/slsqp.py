@@ -5,7 +5,6 @@ controls themselves are bounds.
 """
 
 import numpy as np
-from scipy.optimize import minimize
 
 from gridloop.simulators.market.limits import Backend
 from gridloop.simulators.market.search import Search
@@ -134,6 +133,8 @@ def search_slsqp(backend: Backend, most: int = MOST_EVALUATIONS) -> tuple[Search
 
 
 def _minimise(smooth: Smooth, start: Real, most: int) -> None:
+    from scipy.optimize import minimize  # a tenth of a second, which only a dispatch needs
+
     minimize(
         smooth.value, start, jac=smooth.slope, method="SLSQP", bounds=[(0.0, 1.0)] * len(start),
         constraints={"type": "ineq", "fun": smooth.room, "jac": smooth.room_slope},
