@@ -6,7 +6,7 @@ import numpy as np
 
 from gridloop.scenarios.dispatch_parts import Dispatch
 from gridloop.scenarios.event_parts import LineEvent, UnitEvent
-from gridloop.scenarios.groups import Group
+from gridloop.scenarios.groups import Group, parameter
 from gridloop.scenarios.market_plan import failures
 from gridloop.scenarios.problems import Path, Problem
 from gridloop.scenarios.schema import Scenario
@@ -68,7 +68,7 @@ def dispatch_plan(scenario: Scenario, groups: tuple[Group, ...], load_names: tup
     return DispatchPlan(
         given, market.slot_s, market.lead_s, problem,
         Terms(given.method, given.profile, scenario.seed, given.pricing, given.svc_rating, given.years), requests,
-        {unit: value(groups, unit, "p_set_kw") / 1e3 for unit in given.generators},
+        {unit: parameter(groups, unit, "p_set_kw") / 1e3 for unit in given.generators},
         {name: unit.bus for name, unit in scenario.units.items() if name not in told},
         failures(scenario, [DSO]),
         _switching(scenario, problem),
@@ -84,12 +84,6 @@ def _switching(scenario: Scenario, problem: market_problem.Problem) -> tuple[tup
         elif isinstance(event, LineEvent):
             found.append((event.t_s, str(event.do), network.branch_names[network.row_of_branch(event.line)]))
     return tuple(found)
-
-
-def value(groups: tuple[Group, ...], unit: str, key: str) -> float:
-    """A parameter of a unit, as it starts."""
-    group = next(group for group in groups if unit in group.ids)
-    return float(np.broadcast_to(getattr(group.params, key), len(group.ids))[group.ids.index(unit)])
 
 
 def _misplaced(scenario: Scenario, given: Dispatch, net: market_problem.Problem) -> list[Problem]:
@@ -114,7 +108,7 @@ def _not_held(given: Dispatch, groups: tuple[Group, ...]) -> list[Problem]:
     found = []
     for place, unit in enumerate(given.generators):
         group = next(group for group in groups if unit in group.ids)
-        if value(groups, unit, "droop_q_percent") or group.z_pu[group.ids.index(unit)]:
+        if parameter(groups, unit, "droop_q_percent") or group.z_pu[group.ids.index(unit)]:
             words = f"{unit} must hold the voltage as it is told: give it droop_q_percent: 0 and no z_pu"
             found.append(Problem((*HERE, "generators", place), words))
     return found
@@ -145,7 +139,7 @@ def _with_generators(
     """Sources by the names of the units at their buses, with the voltages of these."""
     rows = {net.network.row_of_bus(scenario.units[unit].bus): unit for unit in given.generators}
     units = [rows[bus] for bus in net.sources.bus.tolist()]
-    level = np.array([value(groups, unit, "v_set_pu") for unit in units])
+    level = np.array([parameter(groups, unit, "v_set_pu") for unit in units])
     held = net.sources.v_pu
     return replace(net, sources=replace(net.sources, names=tuple(units), v_pu=held / np.abs(held) * level))
 
@@ -163,6 +157,6 @@ def _with_compensators(
         net, fixed_mva=fixed,
         svcs=market_problem.Compensators(
             tuple(given), np.array([net.network.row_of_bus(scenario.units[unit].bus) for unit in given], np.intp),
-            np.array([value(groups, unit, "q_set_kvar") / 1e3 for unit in given]), limits[:, 0], limits[:, 1],
+            np.array([parameter(groups, unit, "q_set_kvar") / 1e3 for unit in given]), limits[:, 0], limits[:, 1],
         ),
     )  # fmt: skip

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gridloop.simulators.models.network import Complex, Real
 from gridloop.simulators.ports import Model
 
@@ -37,3 +39,9 @@ class Group:
     def source(self) -> str:
         """'emf' or 'power'."""
         return "power" if self.model is None else self.model.source
+
+
+def parameter(groups: tuple[Group, ...], unit: str, key: str) -> float:
+    """A parameter of a unit, as it starts."""
+    group = next(group for group in groups if unit in group.ids)
+    return float(np.broadcast_to(getattr(group.params, key), len(group.ids))[group.ids.index(unit)])

@@ -3,22 +3,24 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import cached_property
 
 import numpy as np
 
 from gridloop.scenarios.courses import Reference
 from gridloop.scenarios.event_parts import AgentEvent
-from gridloop.scenarios.groups import Group
+from gridloop.scenarios.groups import Group, parameter
 from gridloop.scenarios.market_checks import market_names, spoken_for
-from gridloop.scenarios.market_parts import TIE, Location, Market, Offer
+from gridloop.scenarios.market_parts import TIE, Market, Offer
 from gridloop.scenarios.problems import Problem
 from gridloop.scenarios.profile_files import sources
 from gridloop.scenarios.schema import Scenario
 from gridloop.scenarios.source_parts import BatterySource
 from gridloop.scenarios.wire_ledger import DSO
+from gridloop.simulators.market.slots import first_day
 from gridloop.simulators.models.network import Real
-from gridloop.simulators.profile_table import ProfileError, read_profile
+from gridloop.simulators.profile_table import Profile, ProfileError, read_profile
 
 STORE_EFFICIENCY = 0.93  # one way, converter included, that an agent reckons with
 SAMPLES_A_SLOT = 15  # looks of a forecaster at its unit, where the macro step allows it
@@ -73,10 +75,14 @@ def market_plan(scenario: Scenario, groups: tuple[Group, ...]) -> MarketPlan | N
     market = scenario.market
     if market is None or not market.offers:
         return None
-    agents, watched = [], []
-    for name, units in spoken_for(scenario, market).items():
-        agents.append(Agent(name, tuple(units), scenario.units[units[0]].bus))
-        watched += [_watched(scenario, market, unit, name) for unit in units]
+    spoken = spoken_for(scenario, market)
+    agents = [Agent(name, tuple(units), scenario.units[units[0]].bus) for name, units in spoken.items()]
+    of_units = [(unit, name) for name, units in spoken.items() for unit in units]
+    if market.forecast == "persistence":
+        watched = [Watched(unit, name, "persistence", np.zeros(0), None, 0) for unit, name in of_units]
+    else:
+        history = _History(scenario, market)
+        watched = [history.watched(unit, name) for unit, name in of_units]
     agents += [_dispatchable(scenario, groups, name, offer) for name, offer in market.offers.items()]
     names = [name for name in market_names(scenario) if name != DSO]
     sample_s = _sample_s(market, scenario.step_ms * 1e-3)
@@ -104,10 +110,6 @@ def _dispatchable(scenario: Scenario, groups: tuple[Group, ...], name: str, offe
         assert scenario.pcc is not None
         return Agent(name, (), scenario.pcc.bus, given)
     unit = scenario.units[name]
-    start_kw = next(
-        float(np.broadcast_to(group.params.p_set_kw, len(group.ids))[group.ids.index(name)])
-        for group in groups if name in group.ids
-    )  # fmt: skip
     store = None
     if isinstance(unit.source, BatterySource):
         pack = unit.source.parameters
@@ -116,44 +118,53 @@ def _dispatchable(scenario: Scenario, groups: tuple[Group, ...], name: str, offe
             "e_rated_kwh": float(pack["e_rated_kwh"]), "least": least / 100, "most": most / 100,
             "efficiency": STORE_EFFICIENCY,
         }  # fmt: skip
-    return Agent(name, (name,), unit.bus, given, store, start_kw)
+    return Agent(name, (name,), unit.bus, given, store, parameter(groups, name, "p_set_kw"))
 
 
-def _watched(scenario: Scenario, market: Market, unit: str, agent: str) -> Watched:
-    clock = scenario.clock
-    if market.forecast == "persistence" or clock is None:
-        return Watched(unit, agent, "persistence", np.zeros(0), None, 0)
-    midnight = clock.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=market.history_days)
-    slots = round((clock - midnight).total_seconds() / market.slot_s)
-    history_kw = _history_kw(scenario, unit, midnight, slots)
-    more = None
-    if market.location is not None and history_kw.sum() < 0:
-        more = _clear_sky(market.location, midnight, slots + round(scenario.until_s / market.slot_s) + 2, market.slot_s)
-    first_day = int(np.datetime64(midnight.date(), "D").astype(int))
-    return Watched(unit, agent, "ridge", history_kw, more, first_day)
+class _History:
+    """What lies before a run, from a midnight on; each profile is read once."""
 
+    def __init__(self, scenario: Scenario, market: Market) -> None:
+        assert scenario.clock is not None
+        midnight = scenario.clock.replace(hour=0, minute=0, second=0, microsecond=0)
+        self._scenario, self._market = scenario, market
+        self._midnight = midnight - timedelta(days=market.history_days)
+        self._slots = round((scenario.clock - self._midnight).total_seconds() / market.slot_s)
+        self._read: dict[str, Profile] = {}
 
-def _history_kw(scenario: Scenario, unit: str, midnight: datetime, slots: int) -> Real:
-    """Net consumption of a unit whose power is given, in each slot before the run; (slots,)."""
-    given, factor = scenario.units[unit].given_power.p
-    if not isinstance(given, Reference):
-        return np.full(slots, -given * factor)
-    market = scenario.market
-    assert market is not None
-    source = sources(scenario)[given.profile]
-    try:
-        profile = read_profile(source, midnight, slots * market.slot_s)
-    except ProfileError as error:
-        days = f"market.history_days: {market.history_days}"
-        raise scenario.error(*(
-            Problem(("profiles", given.profile, "file"), f"{problem} ({days} of history are needed)")
-            for problem in error.problems
-        )) from error  # fmt: skip
-    times_s = np.arange(slots) * market.slot_s
-    return np.asarray(-factor * 1e3 * np.interp(times_s, profile.times_s, profile.values[given.column]))
+    def watched(self, unit: str, agent: str) -> Watched:
+        """A unit with its history; where it feeds in, with the clear sky until the end of the run."""
+        history_kw = self._power_kw(unit)
+        more = self._clear_sky if self._market.location is not None and history_kw.sum() < 0 else None
+        return Watched(unit, agent, "ridge", history_kw, more, first_day(self._midnight.isoformat()))
 
+    def _power_kw(self, unit: str) -> Real:
+        """Net consumption of a unit whose power is given, in each slot before the run; (slots,)."""
+        given, factor = self._scenario.units[unit].given_power.p
+        if not isinstance(given, Reference):
+            return np.full(self._slots, -given * factor)
+        profile = self._profile(given.profile)
+        times_s = np.arange(self._slots) * self._market.slot_s
+        return np.asarray(-factor * 1e3 * np.interp(times_s, profile.times_s, profile.values[given.column]))
 
-def _clear_sky(location: Location, midnight: datetime, slots: int, slot_s: float) -> Real:
-    from gridloop.simulators.market.households import clear_sky
+    def _profile(self, name: str) -> Profile:
+        if name not in self._read:
+            source, until_s = sources(self._scenario)[name], self._slots * self._market.slot_s
+            try:
+                self._read[name] = read_profile(source, self._midnight, until_s)
+            except ProfileError as error:
+                days = f"market.history_days: {self._market.history_days}"
+                raise self._scenario.error(*(
+                    Problem(("profiles", name, "file"), f"{problem} ({days} of history are needed)")
+                    for problem in error.problems
+                )) from error  # fmt: skip
+        return self._read[name]
 
-    return clear_sky(midnight.isoformat(), slots, location.latitude_deg, location.longitude_deg, slot_s)
+    @cached_property
+    def _clear_sky(self) -> Real:
+        from gridloop.simulators.market.households import clear_sky
+
+        at, slot_s = self._market.location, self._market.slot_s
+        assert at is not None
+        slots = self._slots + round(self._scenario.until_s / slot_s) + 2
+        return clear_sky(self._midnight.isoformat(), slots, at.latitude_deg, at.longitude_deg, slot_s)
