@@ -124,7 +124,7 @@ def _add_traders(
     assert market is not None
     trades = market.market.trades
     assert trades is not None
-    simulator = TradeSimulator(lambda names: open_floor(plan.scenario.seed, market, trades, folder), sinks.get(TRADE))
+    simulator = TradeSimulator(_floor(plan.scenario.seed, market, trades, folder), sinks.get(TRADE))
     trading = start(TRADE, simulator, slot_s=market.market.slot_s, lead_s=market.market.lead_s)
     traders = {agent.name: trading.Trader(name=agent.name) for agent in market.traders}
     for one in market.watched:
@@ -137,7 +137,7 @@ def _add_traders(
     link(world, shown_by("grid", LOSS), dso, LOSS)
 
 
-def open_floor(seed: int, market: MarketPlan, trades: Trades, folder: Path | None) -> Floor[Any]:
+def _floor(seed: int, market: MarketPlan, trades: Trades, folder: Path | None) -> Floor[Any]:
     """A floor on a ledger of its own.
 
     Raises:

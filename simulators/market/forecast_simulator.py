@@ -4,7 +4,7 @@ An entity watches one unit. It samples the power that the network takes from it 
 slot that is over, and shows a forecast of the coming slot a lead before that begins.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import mosaik_api_v3
@@ -19,6 +19,7 @@ from gridloop.simulators.ticks import Ticks
 
 Array = npt.NDArray[np.floating[Any]]
 P_GEN, FORECAST, MEASURED = "P_gen[MW]", "forecast[kW]", "measured[kW]"
+KINDS = ("ridge", "persistence")  # persistence: the coming slot as this one so far
 COLUMNS = ("P_forecast[MW]", "P_naive[MW]", "P_demand[MW]", "P_load[MW]")  # of all units together, by slot
 
 META: Any = {
@@ -138,10 +139,11 @@ class Forecaster:
         self, kind: str = "persistence", history_kw: Sequence[float] = (), more: Array | None = None,
         first_day: int | None = None,
     ) -> None:  # fmt: skip
-        if kind not in MAKES:
-            raise ValueError(f"kind = {kind!r} must be one of {', '.join(MAKES)}")
+        if kind not in KINDS:
+            raise ValueError(f"kind = {kind!r} must be one of {', '.join(KINDS)}")
         self._series: list[float] = [float(value) for value in history_kw]
-        self._more, self._make = more, MAKES[kind](self, first_day)
+        self._more, self._ridge = more, DailyRidge(first_day=first_day) if kind == "ridge" else None
+        self._sign = -1.0 if sum(self._series) < 0 else 1.0  # what feeds in is forecast as such: never below zero
         if kind == "ridge" and len(self._series) < DailyRidge().least_history + 1:
             raise ValueError(
                 f"ridge needs a history of {DailyRidge().least_history + 1} slots; there are {len(self._series)}"
@@ -170,24 +172,9 @@ class Forecaster:
     def look_ahead(self) -> None:
         """Forecast the coming slot; of this one its mean so far counts."""
         so_far = sum(self._samples) / len(self._samples)
-        self.forecast_kw = self._make(np.array([*self._series, so_far]))
-
-    def by_ridge(self, first_day: int | None) -> Callable[[Array], float]:
-        """See `DailyRidge`; what feeds in is forecast as such, because a forecast is never below zero."""
-        ridge = DailyRidge(first_day=first_day)
-        feeds_in = sum(self._series) < 0
-
-        def make(series: Array) -> float:
-            known = -series if feeds_in else series
-            given = float(ridge.forecast(known, np.array([len(series)]), self._more)[0])
-            return -given if feeds_in else given
-
-        return make
-
-    def by_persistence(self, first_day: int | None) -> Callable[[Array], float]:
-        """The coming slot as this one so far."""
-        del first_day
-        return lambda series: float(series[-1])
-
-
-MAKES = {"ridge": Forecaster.by_ridge, "persistence": Forecaster.by_persistence}
+        series = np.array([*self._series, so_far])
+        if self._ridge is None:
+            self.forecast_kw = so_far
+        else:
+            coming = self._ridge.forecast(self._sign * series, np.array([len(series)]), self._more)
+            self.forecast_kw = self._sign * float(coming[0])

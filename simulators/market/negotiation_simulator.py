@@ -29,7 +29,6 @@ CONTROLLERS: dict[str, tuple[str, ...]] = {
     TEAM: (), CENTRAL: ("controller",), STANDBY: ("controller", "standby"),
 }  # fmt: skip
 TICKS_A_STAGE = 2  # a call and its answer
-FAULTLESS = "faultless"
 OF_ORGANISATION = ("P_agreed[MW]", "P_agreed_faultless[MW]", "price[ct_per_kWh]", "cost[EUR]", "cost_faultless[EUR]")
 
 META: Any = {

@@ -4,7 +4,6 @@ A `Trader` is an owner of what stands at a bus; the `Dso` sees the network. Once
 begins, what was measured of the slot before is settled and the coming slot is auctioned.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import mosaik_api_v3
@@ -33,19 +32,18 @@ class TradeSimulator(mosaik_api_v3.Simulator):
     """All traders and the DSO.
 
     Args:
-        open_floor: makes the floor for the names of the traders.
+        floor: where they trade.
         sink: takes (time, values of COLUMNS) once a slot: of the coming one, and what was settled of the last.
     """
 
     columns = COLUMNS
 
-    def __init__(self, open_floor: Callable[[list[str]], Floor[Any]], sink: Sink | None = None) -> None:
+    def __init__(self, floor: Floor[Any], sink: Sink | None = None) -> None:
         super().__init__(META)  # type: ignore[no-untyped-call]
-        self._open_floor, self._sink = open_floor, sink
+        self._floor, self._sink = floor, sink
         self._traders: list[str] = []
         self._sid, self._resolution = "", 1.0
         self._slot = self._lead = 1
-        self._floor: Floor[Any] | None = None
 
     def init(self, sid: str, time_resolution: float = 1.0, **sim_params: Any) -> Any:
         """Set up the simulator.
@@ -74,10 +72,6 @@ class TradeSimulator(mosaik_api_v3.Simulator):
         self._traders.append(name)
         return [{"eid": name, "type": model, "rel": []}]
 
-    def setup_done(self) -> None:
-        """Open the floor."""
-        self._floor = self._open_floor(self._traders)
-
     def step(self, time: int, inputs: Any, max_advance: int) -> int:
         """Settle the slot before this one, auction the one after it."""
         slot, phase = divmod(time, self._slot)
@@ -90,7 +84,6 @@ class TradeSimulator(mosaik_api_v3.Simulator):
         return time - phase + at + (self._slot if phase >= at else 0)
 
     def _deal(self, slot: int, time: int, inputs: Any) -> None:
-        assert self._floor is not None
         t_s = int(time * self._resolution)
         forecast, measured = (
             {name: -round(1e3 * sum(inputs.get(name, {}).get(attr, {}).values())) for name in self._traders}
@@ -114,5 +107,4 @@ class TradeSimulator(mosaik_api_v3.Simulator):
 
     def finalize(self) -> None:
         """Let go of the ledger."""
-        if self._floor is not None:
-            self._floor.notary.ledger.close()
+        self._floor.notary.ledger.close()
