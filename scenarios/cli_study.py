@@ -19,6 +19,7 @@ from gridloop.scenarios.console import (
     err,
     line,
     out,
+    pairs,
     parse_sets,
     plural,
     show_header,
@@ -95,13 +96,7 @@ def study(  # noqa: PLR0913 - the options of a command
 
 def split_sets(sets: list[str] | None) -> dict[str, str]:
     """`PATH=VALUES` words; the values are read later."""
-    found = {}
-    for word in sets or []:
-        path, equals, text = word.partition("=")
-        if not equals or not path or not text:
-            raise ValueError(f"--set {word}: write PATH=VALUES, e.g. --set comms.delay_ms=0,50,100")
-        found[path] = text
-    return found
+    return pairs(sets, "--set", "PATH=VALUES", "comms.delay_ms=0,50,100")
 
 
 def split_cases(words: list[str] | None) -> dict[str, dict[str, Any]] | None:

@@ -70,13 +70,14 @@ def parse_sets(sets: list[str] | None) -> dict[str, Any]:
     return overrides
 
 
-def _urls(words: list[str] | None, option: str, example: str, what: str = "NAME") -> dict[str, str]:
+def pairs(words: list[str] | None, option: str, form: str, example: str) -> dict[str, str]:
+    """Words of the `form` NAME=TEXT, neither part empty, as they stand."""
     found = {}
     for word in words or []:
-        name, equals, url = word.partition("=")
-        if not equals or not name or not url:
-            raise ValueError(f"{option} {word}: write {what}=URL, e.g. {example}")
-        found[name] = url
+        name, equals, text = word.partition("=")
+        if not equals or not name or not text:
+            raise ValueError(f"{option} {word}: write {form}, e.g. {option} {example}")
+        found[name] = text
     return found
 
 
@@ -88,8 +89,8 @@ def read_scenario(
     from gridloop.scenarios.reading import load
     from gridloop.scenarios.swapping import swap_overrides
 
-    overrides = swap_overrides(_urls(swaps, "--swap", "--swap inv2=emulated:", "UNIT"))
-    served = _urls(serve, "--serve", "--serve inv1=modbus+tcp://127.0.0.1:5021/1?map=generic_inverter")
+    overrides = swap_overrides(pairs(swaps, "--swap", "UNIT=URL", "inv2=emulated:"))
+    served = pairs(serve, "--serve", "NAME=URL", "inv1=modbus+tcp://127.0.0.1:5021/1?map=generic_inverter")
     overrides |= {f"serve.{entity}.url": url for entity, url in served.items()}
     overrides |= parse_sets(sets) | ({} if until_s is None else {"until_s": until_s})
     return load(name, overrides=overrides)
