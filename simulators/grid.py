@@ -200,7 +200,10 @@ class GridSimulator(mosaik_api_v3.Simulator):
                 data[eid] = self._sent({attr: self._show_rows(slot, attr, solution) for attr in attrs})
                 continue
             if eid == "Grid":
-                data[eid] = {attr: self._show_whole(attr) for attr in attrs}
+                data[eid] = {attr: self._show_whole(attr) for attr in attrs if attr != LOSS}
+                if LOSS in attrs:
+                    seen = seen or observe(self._operation.epoch.net, solution.x)
+                    data[eid][LOSS] = float(seen.loss_pu * self._case.network.s_base_mva)
                 continue
             if slot is not None or eid in self._board.views or eid in self._unit:
                 shown = self._show_scalars(eid, solution)
@@ -213,10 +216,6 @@ class GridSimulator(mosaik_api_v3.Simulator):
     def _show_whole(self, attr: str) -> Any:
         if attr == EVENTS:
             return self._operation.count
-        if attr == LOSS:
-            solution = self._operation.solution
-            assert solution is not None
-            return float(observe(self._operation.epoch.net, solution.x).loss_pu * self._case.network.s_base_mva)
         return None if self._account is None else self._account.record(self._operation)
 
     def _show_rows(self, slot: Slot, attr: str, solution: Solution) -> Any:
