@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gridloop.simulators.models import flat_state
 from gridloop.simulators.models.closed_loop import Now, Past, PlantLoop
 from gridloop.simulators.models.closed_loop_team import Known, Moves, Team
 from gridloop.simulators.models.network import Real
@@ -187,8 +186,3 @@ def _unflat(like: Known, vector: Real) -> Known:
     sizes = np.cumsum([part.size for part in like])[:-1]
     parts = np.split(np.asarray(vector), sizes)
     return Known(*(part.reshape(old.shape) for part, old in zip(parts, like, strict=True)))
-
-
-def as_vector(whole: Whole) -> Real:
-    """z of a state."""
-    return flat_state.flat(whole)

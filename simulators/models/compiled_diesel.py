@@ -30,7 +30,7 @@ from gridloop.simulators.models.diesel_parameters import (
 
 STATES = 14
 ROUNDING_S = 1e-9  # as in `diesel`
-FIRST_LIMITED, LAST_LIMITED = LIMITED.start, LIMITED.stop - 1
+FIRST_LIMITED = LIMITED.start
 FUEL_L, UNDERLOAD, REVERSE = range(3)  # rows of the counters that `integrate` finds
 RUNNING, TRIPPED = range(2)  # of the flags
 # columns of `table`
