@@ -1,20 +1,35 @@
-"""Whether compiled kernels serve in place of numpy: they do where numba is installed, the extra `fast`."""
+"""Whether loops over units serve in place of numpy.
+
+They do where numba compiles them, the extra `fast`. As plain Python they are faster than numpy's calls for a few
+units only.
+"""
 
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 ENABLED = True  # False: numpy alone, to compare
+FEW = 4  # units up to which a plain loop is faster than numpy
 
 
 @cache
 def _kernels(name: str) -> Any:
     try:
         return import_module(f"gridloop.simulators.models.{name}")
-    except (ImportError, RuntimeError):  # no numba, or no place where it may keep what it compiled
+    except RuntimeError:  # no place where numba may keep what it compiled
         return None
 
 
-def kernels(name: str = "fast") -> Any:
-    """A module of compiled loops, imported when it is wanted first, or None."""
-    return _kernels(name) if ENABLED else None
+@cache
+def _compiles() -> bool:
+    return bool(import_module("gridloop.simulators.models.jit").COMPILES)
+
+
+def kernels(name: str = "fast", few: int = FEW + 1) -> Any:
+    """A module of loops, imported when it is wanted first, or None where numpy is better.
+
+    Args:
+        name: the module.
+        few: number of units, where the loops may run as plain Python; without it they must be compiled.
+    """
+    return _kernels(name) if ENABLED and (few <= FEW or _compiles()) else None

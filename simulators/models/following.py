@@ -288,13 +288,17 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         if dt_s < 0:
             raise ValueError(f"dt_s = {dt_s} must be >= 0")
         return s
-    compiled = kernels("compiled_inverters")
-    if compiled is not None:
-        count = len(u.s_pu)
-        flat, table = (dt_s, p.f_nom_hz, p.counts_energy), compiled.following(p, dt_s)
-        s_later, tracks, rest = np.empty(count, complex), np.empty(count, bool), np.empty((5, count))
-        compiled.advance_following(table, tuple(s), tuple(u), tuple(slopes), flat, (s_later, tracks, rest))
-        return State(s_later, rest[0], rest[1], tracks, rest[2], rest[3], rest[4])
+    count = len(u.s_pu)
+    loops = kernels("compiled_inverters", count)
+    if loops is not None:
+        power, tracks, found = np.empty(count, complex), np.empty(count, bool), np.empty((5, count))
+        loops.advance_following(
+            loops.following(p, dt_s),
+            loops.columns((s.s_pu, s.angle_rad, s.tracks, s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h)),
+            loops.columns(u[1:]), loops.columns((u.s_pu, *slopes)), (dt_s, p.f_nom_hz, p.counts_energy),
+            (power, tracks, found),
+        )  # fmt: skip
+        return State(power, found[0], found[1], tracks, found[2], found[3], found[4])
     w, alive = p.weights(dt_s), _alive(u.v_pu)
     angle, lag = _lag_at_start(s, u, alive)
     if np.count_nonzero(alive) == len(alive):
@@ -325,10 +329,11 @@ def _lag_at_start(s: State, u: Inputs, alive: Mask) -> tuple[Real, Real]:
 
 def respond(p: Params, s: State, u: Inputs) -> Outputs:
     """Injected power, measured frequency and the set-point after limits; memoryless."""
-    compiled = kernels("compiled_inverters")
-    if compiled is not None:
+    loops = kernels("compiled_inverters", len(u.s_pu))
+    if loops is not None:
         shown = np.empty((5, len(u.s_pu)))
-        compiled.respond_following(compiled.following(p, 1.0), tuple(s), tuple(u), p.f_nom_hz, shown)
+        state, given = loops.columns((s.s_pu, s.lag_rad)), loops.columns(u[1:])
+        loops.respond_following(loops.following(p, 1.0), state, given, p.f_nom_hz, shown)
         return Outputs(
             shown[0], shown[1], shown[2], shown[3], shown[4], s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h
         )  # fmt: skip

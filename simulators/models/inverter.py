@@ -105,13 +105,18 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         if dt_s < 0:
             raise ValueError(f"dt_s = {dt_s} must be >= 0")
         return s
-    compiled = kernels("compiled_inverters")
-    if compiled is not None:
-        found = np.empty(len(u.s_pu), complex), np.empty((8, len(u.s_pu)))
-        flat, table = (dt_s, p.counts_energy), compiled.forming(p, dt_s)
-        compiled.advance_forming(table, tuple(s), tuple(u), slopes.s_pu, flat, found)
-        filtered, (delta, *others) = found[0], list(found[1])
-        return State._make((delta, filtered, *others, dt_s, s.aligned))
+    count = len(u.s_pu)
+    loops = kernels("compiled_inverters", count)
+    if loops is not None:
+        filtered, found = np.empty(count, complex), np.empty((8, count))
+        loops.advance_forming(
+            loops.forming(p, dt_s), loops.columns(s[:8]),
+            loops.columns((u.s_pu, slopes.s_pu, u.p_set_pu, u.omega_rad_per_s, u.p_dc_max_pu, u.p_dc_min_pu)),
+            (dt_s, p.counts_energy, s.aligned), (filtered, found),
+        )  # fmt: skip
+        return State(
+            found[0], filtered, found[1], found[2], found[3], found[4], found[5], found[6], found[7], dt_s, s.aligned
+        )
     w = p.weights(dt_s)
     filtered = w.filtered[0] * s.s_filtered_pu + w.filtered[1] * u.s_pu + w.filtered[2] * slopes.s_pu
     dropped = w.turned[0] * s.s_filtered_pu.real + w.turned[1] * u.s_pu.real + w.turned[2] * slopes.s_pu.real
@@ -120,12 +125,12 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         filtered = np.where(off, p_held + 1j * filtered.imag, filtered)
         dropped = np.where(off, p.droop_p_rad_per_s_pu * p_held * dt_s, dropped)
     turned, limits = slip_rad_per_s(p, u) * dt_s - dropped, limits_in_force(p, u)
-    over, under = s.over_pu, s.under_pu
+    over = under = p.nothing
     if limits is not None:
         low, high = limits
         rate, energy = p.limiter_rate_per_s, dropped / p.droop_p_rad_per_s_pu
-        over = np.maximum(0.0, over + rate * (energy - high * dt_s))
-        under = np.maximum(0.0, under + rate * (low * dt_s - energy))
+        over = np.maximum(0.0, s.over_pu + rate * (energy - high * dt_s))
+        under = np.maximum(0.0, s.under_pu + rate * (low * dt_s - energy))
         before = _limiter(p, (s.s_filtered_pu, s.over_pu, s.under_pu), limits)
         after = _limiter(p, (filtered, over, under), limits)
         turned = turned - p.droop_p_rad_per_s_pu * (before + after) * (dt_s / 2)
@@ -210,14 +215,17 @@ def _limiter(p: Params, state: tuple[Complex, Real, Real], limits: tuple[Real, R
 
 def respond(p: Params, s: State, u: Inputs) -> Outputs:
     """EMF, frequency and limiter flag; memoryless. What `align` left is added behind the clamp, so that it fits."""
-    compiled = kernels("compiled_inverters")
-    if compiled is not None:
-        shown, found = np.empty(len(u.s_pu), complex), np.empty((2, len(u.s_pu)))
-        compiled.respond_forming(compiled.forming(p, 1.0), tuple(s), tuple(u), p.f_nom_hz, (shown, found))
-        return Outputs(shown, found[0], u.p_set_pu, found[1], s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h)
+    count = len(u.s_pu)
+    loops = kernels("compiled_inverters", count)
+    if loops is not None:
+        emf, shown = np.empty(count, complex), np.empty((2, count))
+        loops.respond_forming(
+            loops.forming(p, 1.0), loops.columns(s[:5]), loops.columns(u[1:]), (p.f_nom_hz, s.aligned), (emf, shown)
+        )
+        return Outputs(emf, shown[0], u.p_set_pu, shown[1], s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h)
     lines, limits, filtered = droop_lines(p, u), limits_in_force(p, u), s.s_filtered_pu
     f_hz = lines.f_hz - p.droop_p_hz_pu * filtered.real
-    limited = p.unlimited
+    limited = p.nothing
     if limits is not None:
         limit = _limiter(p, (filtered, s.over_pu, s.under_pu), limits)
         f_hz = f_hz - p.droop_p_hz_pu * limit
@@ -229,8 +237,8 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
     if s.aligned:
         magnitude = magnitude + s.e_offset_pu
     direction: Complex = np.exp(p.imaginary_unit * s.delta_rad)
-    emf: Complex = magnitude * direction
-    return Outputs(emf, f_hz, u.p_set_pu, limited, s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h)
+    phasors: Complex = magnitude * direction
+    return Outputs(phasors, f_hz, u.p_set_pu, limited, s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h)
 
 
 def align(p: Params, s: State, u: Inputs, applied_pu: Complex) -> State:

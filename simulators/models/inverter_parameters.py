@@ -118,8 +118,8 @@ class Params:
         return []
 
     @cached_property
-    def unlimited(self) -> Real:
-        """No unit at a limit: zeros (n,)."""
+    def nothing(self) -> Real:
+        """Zeros (n,): no unit at a limit."""
         return np.zeros(len(self.s_rated_kva))
 
     def weights(self, dt_s: float) -> "Weights":

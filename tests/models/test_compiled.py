@@ -1,4 +1,4 @@
-"""Compiled loops of device models and of the dense solve against numpy, on random units, inputs and step lengths."""
+"""Loops of device models and of the dense solve against numpy, on random units, inputs and step lengths."""
 
 from typing import Any
 
@@ -10,8 +10,10 @@ from gridloop.simulators.models import compiled, diesel, diesel_parameters, foll
 from gridloop.simulators.models.loads import demand
 from gridloop.simulators.models.nodal import Sources, reduce
 from gridloop.simulators.models.solve import solve
+from ways import LOOPS, taken
 
-pytestmark = pytest.mark.peers(packages=["numba"])
+needs_numba = pytest.mark.peers(packages=["numba"])
+loops = pytest.mark.parametrize("way", LOOPS)
 UNITS = 3
 STEPS_S = (5e-3, 1e-2, 2.5e-3, 7.3e-3)
 
@@ -20,19 +22,20 @@ def phasors(random: Any, spread: float) -> Any:
     return spread * (random.normal(size=UNITS) + 1j * random.normal(size=UNITS))
 
 
-def both_ways(monkeypatch: Any, model: Any, p: Any, start: Any, drive: Any, steps: int = 300) -> Any:
-    """The largest difference between both ways over a run that numpy leads, and what the outputs reached."""
+def both_ways(way: str, model: Any, p: Any, start: Any, drive: Any, steps: int = 300) -> Any:
+    """The largest difference between a way and numpy over a run that numpy leads, and what the outputs reached."""
     random = np.random.default_rng(1)
     state, apart, reached = start, 0.0, []
     for k in range(steps):
         u, slopes = drive(random, k)
         if k == steps // 2:
-            state = model.align(p, state, u, phasors(random, 0.1) + 1)
+            with taken("numpy", model):
+                state = model.align(p, state, u, phasors(random, 0.1) + 1)
         ways = []
-        for enabled in (True, False):
-            monkeypatch.setattr(compiled, "ENABLED", enabled)
-            after = model.advance(p, state, u, slopes, STEPS_S[k % 4])
-            ways.append((after, model.respond(p, after, u)))
+        for one in (way, "numpy"):
+            with taken(one, model):
+                after = model.advance(p, state, u, slopes, STEPS_S[k % 4])
+                ways.append((after, model.respond(p, after, u)))
         apart = max(apart, *(difference(one, other) for one, other in zip(*ways, strict=True)))
         state = ways[1][0]
         reached.append(np.concatenate([np.asarray(field, complex).ravel() for field in ways[1][1]]))
@@ -48,7 +51,8 @@ def difference(one: Any, other: Any) -> float:
 
 
 @pytest.mark.parametrize("dead_time_ms", [[24.0, 0.0, 10.0], [24.0, 12.0, 10.0], 24.0])
-def test_diesel(monkeypatch, dead_time_ms):
+@needs_numba
+def test_diesel(dead_time_ms):
     p = diesel_parameters.Params(
         s_rated_kva=[2000.0, 500.0, 100.0], dead_time_ms=dead_time_ms, f_nom_hz=60, p_set_kw=[1000.0, 200.0, 50.0],
         reverse_power_s=0.2,
@@ -61,13 +65,14 @@ def test_diesel(monkeypatch, dead_time_ms):
         u = held._replace(s_pu=power, v_pu=np.exp(0.05j) + phasors(random, 0.05), omega_rad_per_s=random.normal(size=3))
         return u, diesel.Slopes(phasors(random, 1), phasors(random, 1) * (k % 5 > 0))
 
-    apart, reached = both_ways(monkeypatch, diesel, p, diesel.initial(p, s0, np.exp(0.2j) * np.ones(3)), drive)
+    apart, reached = both_ways("compiled", diesel, p, diesel.initial(p, s0, np.exp(0.2j) * np.ones(3)), drive)
     assert apart < 1e-12
     limited, tripped = reached.reshape(len(reached), 8, UNITS).real[:, [3, 7]].transpose(1, 0, 2)
     assert limited.max() == 1 and tripped.max() == 1 and limited.min() == 0  # every way was taken
 
 
-def test_forming_inverter(monkeypatch):
+@loops
+def test_forming_inverter(way):
     p = inverter.Params(
         s_rated_kva=[2000.0, 500.0, 100.0], p_set_kw=10.0, p_max_kw=[1500.0, np.inf, 90.0], v_correction_limit_pu=0.05,
         e_min_pu=[0.0, 0.9, 0.95], e_max_pu=[np.inf, 1.1, 1.05], counts_energy=True,
@@ -81,12 +86,13 @@ def test_forming_inverter(monkeypatch):
         )  # fmt: skip
         return u, inverter.Slopes(phasors(random, 1))
 
-    apart, reached = both_ways(monkeypatch, inverter, p, inverter.initial(p, s0, np.ones(3, complex)), drive)
+    apart, reached = both_ways(way, inverter, p, inverter.initial(p, s0, np.ones(3, complex)), drive)
     assert apart < 1e-12
     assert set(reached.reshape(len(reached), 7, UNITS)[:, 3].real.ravel()) == {0.0, 1.0}
 
 
-def test_following_inverter(monkeypatch):
+@loops
+def test_following_inverter(way):
     p = following.Params(
         s_rated_kva=[2000.0, 500.0, 100.0], p_set_kw=[1500.0, 500.0, 50.0], q_set_kvar=40.0,
         frequency_watt_percent_per_hz=[40.0, 0.0, 0.0], droop_kw_per_hz=[0.0, 0.0, 10.0], counts_energy=True,
@@ -101,13 +107,14 @@ def test_following_inverter(monkeypatch):
         )  # fmt: skip
         return u, following.Slopes(phasors(random, 1), phasors(random, 1))
 
-    apart, reached = both_ways(monkeypatch, following, p, following.initial(p, s0, np.ones(3, complex)), drive)
+    apart, reached = both_ways(way, following, p, following.initial(p, s0, np.ones(3, complex)), drive)
     assert apart < 1e-12
     assert set(reached.reshape(len(reached), 8, UNITS)[:, 4].real.ravel()) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("zip_shares", [(0, 0, 1), (0.3, 0.3, 0.4)])
 @pytest.mark.parametrize("i_max_pu", [np.inf, 1.2])
+@needs_numba
 def test_dense_solve(monkeypatch, zip_shares, i_max_pu):
     network, loads = case_a.case9().network, case_a.loads(zip_shares)
     sources = Sources(np.arange(3), np.full(3, 0.01 + 0.1j), np.ones(3, bool), np.full(3, i_max_pu))
