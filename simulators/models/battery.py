@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gridloop.simulators.models.compiled import kernels
 from gridloop.simulators.models.network import Mask, Real
 from gridloop.simulators.models.open_circuit import NMC_V, OpenCircuit
 from gridloop.simulators.models.parameters import as_columns, check
@@ -121,6 +122,11 @@ class Params:
         efficiency: Real = self.coulombic_efficiency_percent / 100
         return efficiency
 
+    @cached_property
+    def compiled_memory(self) -> list[Any]:
+        """The parameters as loops take them."""
+        return []
+
 
 class Ledger(NamedTuple):
     """Energies of n packs since the start [MWh]: chemical = terminal + joule + coulombic + polarisation C1 v1^2 / 2."""
@@ -204,6 +210,13 @@ def advance(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Stat
         if dt_s < 0:
             raise ValueError(f"dt_s = {dt_s} must be >= 0")
         return s
+    loops = kernels("compiled_battery", len(s.soc))
+    if loops is not None and len(u.e_gen_mwh) == len(s.soc):  # else numpy says what is wrong
+        found = np.empty((9, len(s.soc)))
+        state = loops.columns((s.soc, s.v1_v, s.e_gen_mwh, u.e_gen_mwh, *s.ledger))
+        loops.advance(loops.packs(p), state, dt_s, found)
+        soc, v1_v, i_a, limited, *energies = found
+        return State(soc, v1_v, i_a, u.e_gen_mwh, limited, Ledger(*energies))
     asked_w = (u.e_gen_mwh - s.e_gen_mwh) * (WS_PER_MWH / dt_s)
     low, high = power_limits_w(p, s)
     flow = _flow(p, s, asked_w, dt_s)
@@ -296,10 +309,19 @@ def power_limits_w(p: Params, s: State) -> tuple[Real, Real]:
 
 def respond(p: Params, s: State, u: Inputs) -> Outputs:
     """State of charge, limits for the inverter and the ledger; memoryless."""
+    ledger, loops = s.ledger, kernels("compiled_battery", len(s.soc))
+    if loops is not None:
+        found = np.empty((5, len(s.soc)))
+        state = loops.columns((s.soc, s.v1_v, s.i_a, ledger.joule, ledger.coulombic))
+        loops.respond(loops.packs(p), state, found)
+        p_max, p_min, v_v, loss, polarisation = found
+        return Outputs(
+            s.soc, p_max, p_min, v_v, s.i_a, s.limited, loss, ledger.chemical, ledger.terminal, ledger.unserved,
+            polarisation,
+        )  # fmt: skip
     charge_w, discharge_w = power_limits_w(p, s)
     terminal_v = p.cells_in_series * p.cell.at(s.soc) - s.v1_v - p.r0_ohm * s.i_a
     polarisation = p.cell_relaxation_s / p.r1_ohm * s.v1_v**2 / 2 / WS_PER_MWH
-    ledger = s.ledger
     return Outputs(
         s.soc, discharge_w / 1e6, charge_w / 1e6, terminal_v, s.i_a, s.limited, ledger.joule + ledger.coulombic,
         ledger.chemical, ledger.terminal, ledger.unserved, polarisation,

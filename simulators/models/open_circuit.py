@@ -16,16 +16,16 @@ class OpenCircuit:
     """
 
     def __init__(self, knots_v: Real) -> None:
-        self._knots_v, self._last = knots_v, len(knots_v) - 1
+        self.knots_v, self._last = knots_v, len(knots_v) - 1
         # integral over the state of charge from 0 to every knot
-        self._integral_v = np.append(0.0, np.cumsum(knots_v[1:] + knots_v[:-1]) / (2 * self._last))
-        self.mean_v = float(self._integral_v[-1])  # from empty to full
+        self.integral_v = np.append(0.0, np.cumsum(knots_v[1:] + knots_v[:-1]) / (2 * self._last))
+        self.mean_v = float(self.integral_v[-1])  # from empty to full
 
     def at(self, soc: Real) -> Real:
         """Voltage [V] at states of charge (n,) within 0..1."""
         place = soc * self._last
         segment = np.minimum(place.astype(int), self._last - 1)
-        below, above = self._knots_v[segment], self._knots_v[segment + 1]
+        below, above = self.knots_v[segment], self.knots_v[segment + 1]
         voltage: Real = below + (above - below) * (place - segment)
         return voltage
 
@@ -44,9 +44,9 @@ class OpenCircuit:
             within: Real = (v_low + v_high) / 2
             return within
         integral = (
-            (first / self._last - low) * (v_low + self._knots_v[first]) / 2
-            + (self._integral_v[final] - self._integral_v[first])
-            + (high - final / self._last) * (self._knots_v[final] + v_high) / 2
+            (first / self._last - low) * (v_low + self.knots_v[first]) / 2
+            + (self.integral_v[final] - self.integral_v[first])
+            + (high - final / self._last) * (self.knots_v[final] + v_high) / 2
         )
         mean: Real = np.where(crosses, integral / np.where(crosses, high - low, 1.0), (v_low + v_high) / 2)
         return mean

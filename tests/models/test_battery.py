@@ -1,5 +1,6 @@
 """Both batteries against hand calculations, published figures and their own ledgers."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from gridloop.simulators.models import battery, coulomb_battery
 from gridloop.simulators.models.battery import Params, State, held, initial, respond
 from gridloop.simulators.models.open_circuit import NMC_V, OpenCircuit
 from gridloop.simulators.models.parameters import ParameterError
+from ways import WAYS, taken
 
 KWS_PER_MWH = 3.6e6
 BOTH = pytest.mark.parametrize("model", [battery, coulomb_battery], ids=["circuit", "coulomb"])
@@ -21,6 +23,14 @@ MIXED: dict[str, Any] = {
     "e_rated_kwh": [73.92, 1000.0, 5.0], "soc_init_percent": [80.0, 12.0, 55.0], "soc_max_percent": [90.0, 95.0, 56.0],
     "coulombic_efficiency_percent": [99.0, 100.0, 97.0], "c_rate_per_h": [1.0, 0.5, 3.0],
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module", params=WAYS)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything holds for all ways."""
+    PACK.compiled_memory.clear()
+    with taken(request.param, battery):
+        yield
 
 
 class Course(NamedTuple):
