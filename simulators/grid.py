@@ -10,7 +10,7 @@ Entities:
 `step(t)` takes what the units give at t, applies the events of t, solves, and shows the state just after them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import mosaik_api_v3
@@ -194,10 +194,11 @@ class GridSimulator(mosaik_api_v3.Simulator):
         assert solution is not None
         data: dict[str, dict[str, Any]] = {}
         seen: Observation | None = None
+        slots = self._board.slots
         for eid, attrs in outputs.items():
-            slot = self._board.slots.get(eid)
+            slot = slots.get(eid)
             if slot is not None and slot.many:
-                data[eid] = self._sent({attr: self._show_rows(slot, attr, solution) for attr in attrs})
+                data[eid] = self._sent(self._show_group(slot, attrs, solution))
                 continue
             if eid == "Grid":
                 data[eid] = {attr: self._show_whole(attr) for attr in attrs if attr != LOSS}
@@ -218,10 +219,16 @@ class GridSimulator(mosaik_api_v3.Simulator):
             return self._operation.count
         return None if self._account is None else self._account.record(self._operation)
 
+    def _show_group(self, slot: Slot, attrs: Collection[str], solution: Solution) -> dict[str, Any]:
+        """Attributes of a Terminals entity; mosaik asks once for each connection, so for some of them repeatedly."""
+        shown: dict[str, Any] = {}
+        for attr in attrs:
+            if attr not in shown:
+                shown[attr] = self._operation.count if attr == EVENTS else self._show_rows(slot, attr, solution)
+        return shown
+
     def _show_rows(self, slot: Slot, attr: str, solution: Solution) -> Any:
-        """One attribute of a Terminals entity; a single group gets the solution's own arrays."""
-        if attr == EVENTS:
-            return self._operation.count
+        """Power, voltage or EMF in use of a terminal's units."""
         if slot.source == "power":
             if attr == E_USED:  # what is asked of units that are on; the others give nothing
                 return np.where(self._operation.state.injecting[slot.rows], slot.value, 0)
@@ -229,8 +236,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
         if attr == E_USED:
             on = self._operation.state.connected[slot.rows]
             return slot.value if on.all() else self._tracked(slot, solution, on)
-        values = solution.s_source if attr == "S[pu]" else solution.v_source
-        return values if len(values) == len(slot.units) else values[slot.rows]
+        return (solution.s_source if attr == "S[pu]" else solution.v_source)[slot.rows]
 
     def _tracked(self, slot: Slot, solution: Solution, on: Mask) -> Complex:
         """The EMFs in use, and the bus voltage, where there is one, for units that are off: they follow it."""
@@ -240,20 +246,17 @@ class GridSimulator(mosaik_api_v3.Simulator):
 
     def _show_injected(self, slot: Slot, attr: str, solution: Solution) -> Complex:
         """Power (what the network took) or bus voltage of units that inject."""
-        if attr == "V[pu]" and len(self._operation.injected) < len(self._operation.power):
-            return self._operation.bus_voltages(solution, self._board.buses(slot))
-        first = len(self._operation.epoch.supplied_loads)
-        last = first + len(self._operation.injected)
-        v = solution.v_load[first:last]
+        operation, epoch = self._operation, self._operation.epoch
+        v, count = solution.v_load[epoch.injected_nodes], len(operation.power)
         if attr == "V[pu]":
-            turn, net = solution.turn, self._operation.epoch.net
-            values: Complex = v * net.turn_at(turn, net.island_of_draw[first:last])
-            return values if len(values) == len(slot.units) else values[slot.rows]
-        drawn = solution.x[len(self._operation.emf) + first : len(self._operation.emf) + last]
-        s = -v * drawn.conj()
-        if len(s) < len(self._operation.power):
-            s, taken = np.zeros(len(self._operation.power), complex), s
-            s[self._operation.injected] = taken
+            if len(v) < count:  # units that do not inject have a voltage all the same
+                return operation.bus_voltages(solution, self._board.buses(slot))
+            values: Complex = v * epoch.net.turn_at(solution.frame.turn, epoch.injected_islands)
+            return values if count == len(slot.units) else values[slot.rows]
+        s = -v * solution.x[epoch.injected_currents].conj()
+        if len(s) < count:
+            s, taken = np.zeros(count, complex), s
+            s[operation.injected] = taken
         return s if len(s) == len(slot.units) else s[slot.rows]
 
     def _show_scalars(self, eid: str, solution: Solution) -> dict[str, Any]:

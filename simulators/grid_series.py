@@ -11,8 +11,10 @@ import numpy as np
 from gridloop.simulators.case import Case
 from gridloop.simulators.models.network import Complex, Index, Mask, Real
 from gridloop.simulators.models.nodal import Reduction, Sources, loading_percent, observe, reduce
+from gridloop.simulators.models.solve import Solution
 
 SIGNALS = ("buses", "branches", "loads")
+CLEAR_PU = 1e-6  # of voltage above the knees; the current is then farther below the limit than its tolerance
 
 
 class Topology(NamedTuple):
@@ -72,6 +74,16 @@ class Epoch:
         return len(self.net.sources.bus) + supplied, self.i_max_injected[supplied] * (1 - 1e-9)
 
     @cached_property
+    def injected_nodes(self) -> slice:
+        """Where a solution's v_load holds the voltages of these injections."""
+        return slice(len(self.supplied_loads), len(self.net.supplied))
+
+    @cached_property
+    def injected_islands(self) -> Index:
+        """The islands of these injections."""
+        return self.net.island_of_draw[self.injected_nodes]
+
+    @cached_property
     def injected_currents(self) -> slice:
         """Where a solution's x holds what these injections draw."""
         n_source = len(self.net.sources.bus)
@@ -105,10 +117,17 @@ class Row(NamedTuple):
     unserved_pu: float = 0.0
 
 
-def touches_limit(epoch: Epoch, x: Complex) -> bool:
-    """Whether any source or injection may stand at its current limit; False: none does."""
+def touches_limit(epoch: Epoch, solution: Solution) -> bool:
+    """Whether any source or injection may stand at its current limit; False: none does.
+
+    The limit of an injection begins at one of its knees, so that above all knees nobody's is reached.
+    """
+    if len(epoch.net.limited):
+        return True
+    if solution.margin_pu > CLEAR_PU:
+        return False
     least = epoch.injected_limits[1]
-    return len(epoch.net.limited) > 0 or bool(np.count_nonzero(np.abs(x[epoch.injected_currents]) >= least))
+    return bool(np.count_nonzero(np.abs(solution.x[epoch.injected_currents]) >= least))
 
 
 def current_limited(epoch: Epoch, x: Complex) -> Any:

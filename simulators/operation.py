@@ -14,7 +14,7 @@ from gridloop.simulators.case import Case
 from gridloop.simulators.events import PCC, Event, Switching
 from gridloop.simulators.frequency import Frequencies
 from gridloop.simulators.grid_series import Epoch, Topology, current_limited, epoch_of, touches_limit
-from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, demand, injected, with_room
+from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, Injected, demand, injected, with_room
 from gridloop.simulators.models.network import Complex, Index, Mask
 from gridloop.simulators.models.nodal import Sources
 from gridloop.simulators.models.solve import Solution, VoltageCollapse, solve
@@ -54,7 +54,8 @@ class Operation:
         self._room: Demand
         self._supplied_loads: Any  # the same as parameters
         self._armed = False
-        self._limited: Mask = np.zeros(0, bool)
+        self._limited: Mask = np.zeros(0, bool)  # who stands at its current limit
+        self._is_limited = False  # anybody
         self._dead: Mask = np.zeros(case.network.n_bus, bool)
         self._is_low = False  # whether a load stood below V_RELIEF_PU at the last step
         loads = case.loads
@@ -137,15 +138,17 @@ class Operation:
         """
         self._t_s = t_s
         emf, self.power, moved = self._board.collect(inputs)
-        self.emf = self._with_pcc(emf)
+        self.emf = emf if self._case.pcc is None else self._with_pcc(emf)
         before = self.count
         if moved:
             self.count += 1
             self._move_views()
         if self._pending and self._pending[0].t_s <= t_s + self._half_unit_s:
             self._apply_events()
-        self._trip_units(inputs)
-        self._control_loads(inputs)
+        if self._board.tripped:
+            self._trip_units()
+        if not self._load_rows.keys().isdisjoint(inputs):
+            self._control_loads(inputs)
         if self._frequencies.wanted:
             self._use_frequencies(inputs)
         try:
@@ -166,10 +169,11 @@ class Operation:
         return solution
 
     def _solve(self) -> Solution:
-        need = self._demand
+        loads = self._demand
+        need: Demand | Injected = loads
         if len(self.injected):
-            if self._room_for is not need:
-                self._room_for, self._room = need, with_room(need, self._i_max_injected)
+            if self._room_for is not loads:
+                self._room_for, self._room = loads, with_room(loads, self._i_max_injected)
             everyone = len(self.injected) == len(self.power)
             need = injected(self._room, self.power if everyone else self.power[self.injected], self._i_max_injected)
         return solve(self.epoch.net, need, self.emf, self.solution)
@@ -177,8 +181,7 @@ class Operation:
     def _with_pcc(self, emf: Complex) -> Complex:
         """The EMFs with that of the public grid behind them."""
         pcc = self._case.pcc
-        if pcc is None:
-            return emf
+        assert pcc is not None
         turned = 2 * np.pi * (pcc.f_hz - self._case.network.f_nom_hz) * self._t_s
         return np.append(emf, pcc.v_pu * np.exp(1j * (pcc.angle_rad + turned)))
 
@@ -230,16 +233,14 @@ class Operation:
             self.count += 1
         self._begin_epoch()
 
-    def _trip_units(self, inputs: Any) -> None:
+    def _trip_units(self) -> None:
         """Open the breakers of units whose own relays have tripped."""
-        names = self._board.tripping(inputs)
-        for name in names:
+        for name in self._board.tripped:
             trip = Event(self._t_s, "unit_trip", name)
             self.state, outcome = grid_events.unit_trip(self.state, self._names, trip)
             self._log(trip.t_s, trip.kind, name, f"{outcome} by its reverse-power relay")
             self.count += 1
-        if names:
-            self._begin_epoch()
+        self._begin_epoch()
 
     def _control_loads(self, inputs: Any) -> None:
         """Take the power of loads that other simulators control."""
@@ -303,11 +304,12 @@ class Operation:
 
     def _report_limits(self, solution: Solution) -> None:
         """Log who has come to its current limit, and who has left it."""
-        if not np.count_nonzero(self._limited) and not touches_limit(self.epoch, solution.x):
+        if not self._is_limited and not touches_limit(self.epoch, solution):
             return
         limited = current_limited(self.epoch, solution.x)
         before = self._limited if len(self._limited) == len(limited) else np.zeros_like(limited)
         self._limited, changed = limited, limited != before
+        self._is_limited = bool(limited.any())
         if not np.count_nonzero(changed):
             return
         units = (*self._names.sources, *self._names.injections)

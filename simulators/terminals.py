@@ -8,7 +8,7 @@ A terminal's `source` is 'emf' (the unit gives an EMF) or 'power' (it gives P an
 is that of a relay of the unit's own: it opens the unit's breaker when it rises from 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,6 +95,7 @@ class Board:
         self.slots: dict[str, Slot] = {}
         self._of_kind: dict[Kind, list[Slot]] = {"emf": [], "power": []}
         self.views: dict[str, View] = {}
+        self.tripped: list[str] = []  # units whose relays tripped in what was collected last
         self.emf, self.power = _Rows(), _Rows()
 
     def create(self, model: str, params: dict[str, Any]) -> str:
@@ -153,15 +154,17 @@ class Board:
         return np.array((self.emf if slot.source == "emf" else self.power).bus[slot.rows], np.intp)
 
     def collect(self, inputs: Any) -> tuple[Complex, Complex, bool]:
-        """EMFs (s,) and injected powers (u,) of all rows, and whether a View came or went.
+        """EMFs (s,) and injected powers (u,) of all rows, and whether a View came or went; units' relays too.
 
         A single untouched group of EMFs passes as it is.
         """
-        slot = None
+        slot, self.tripped = None, []
         for eid, slot in self.slots.items():
             given = inputs.get(eid)
             if given:
                 slot.value = self._group(eid, slot, given) if slot.many else self._single(eid, slot, given)
+                if TRIP in given:
+                    self._take_trip(eid, slot, given[TRIP])
         if slot is not None and len(self.slots) == 1 and slot.many and slot.source == "emf" and not self.views:
             return slot.value, _NONE, False
         moved = self._collect_views(inputs) if self.views else False
@@ -188,22 +191,17 @@ class Board:
 
     def _group(self, eid: str, slot: Slot, given: Any) -> Any:
         if slot.source == "emf":
-            emf = self._column(eid, slot, given, "EMF[pu]")
-            return slot.value if emf is None else emf
-        p, q = (self._column(eid, slot, given, attr) for attr in ("P_gen[pu]", "Q_gen[pu]"))
-        s = np.array(slot.value)
-        if p is not None:
-            s.real = p
-        if q is not None:
-            s.imag = q
+            return self._column(eid, slot, given, "EMF[pu]") if "EMF[pu]" in given else slot.value
+        s = slot.value.copy()
+        if "P_gen[pu]" in given:
+            s.real = self._column(eid, slot, given, "P_gen[pu]")
+        if "Q_gen[pu]" in given:
+            s.imag = self._column(eid, slot, given, "Q_gen[pu]")
         return s
 
     def _column(self, eid: str, slot: Slot, given: Any, attr: str) -> Any:
-        """What came for all units of a group; None: nothing."""
-        sources = given.get(attr)
-        if sources is None:
-            return None
-        column = np.asarray(only_value(f"{eid}.{attr}", sources))
+        """What came for all units of a group."""
+        column = np.asarray(_only(eid, attr, given[attr]))
         if len(column) != len(slot.units):
             raise ValueError(f"{eid}: {attr} has {len(column)} rows, not {len(slot.units)}")
         return column
@@ -236,20 +234,15 @@ class Board:
                 slot.value[view.offset] = view.value
         return moved
 
-    def tripping(self, inputs: Any) -> list[str]:
-        """Units whose relays trip now."""
-        names: list[str] = []
-        for eid, slot in self.slots.items():
-            given = inputs.get(eid)
-            if given and TRIP in given:
-                trip = only_value(f"{eid}.{TRIP}", given[TRIP])
-                if not np.count_nonzero(trip):
-                    slot.trip = False
-                    continue
-                trip = np.atleast_1d(trip) != 0
-                names += [slot.units[row] for row in np.flatnonzero(trip & ~np.asarray(slot.trip))]
-                slot.trip = trip
-        return names
+    def _take_trip(self, eid: str, slot: Slot, sources: Any) -> None:
+        """Note the units whose relays trip now."""
+        trip = _only(eid, TRIP, sources)
+        if not np.count_nonzero(trip):
+            slot.trip = False
+            return
+        trip = np.atleast_1d(trip) != 0
+        self.tripped += [slot.units[row] for row in np.flatnonzero(trip & ~np.asarray(slot.trip))]
+        slot.trip = trip
 
     def frequencies(self, inputs: Any, f_hz: Real) -> None:
         """Put the frequencies that came in into `f_hz` (s,)."""
@@ -264,6 +257,14 @@ class Board:
 
 
 _NONE = np.zeros(0, complex)
+
+
+def _only(eid: str, attr: str, sources: Mapping[str, Any]) -> Any:
+    """What the one source of an input gives; its full name is made for an error alone."""
+    if len(sources) != 1:
+        only_value(f"{eid}.{attr}", sources)
+    (value,) = sources.values()
+    return value
 
 
 def phasor(eid: str, given: Any, last: complex) -> complex:

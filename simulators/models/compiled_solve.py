@@ -30,31 +30,66 @@ def lowest(v: Any, knee: Any) -> float:
 
 
 @njit(cache=True)
-def chord(network: Any, need: Any, emf: Any, last: Any, known: Any, found: Any) -> tuple[int, float]:
-    """Iterate from the last voltages; see `solve._chord_solve`.
+def with_units(p: Any, knee: Any, fixed: bool, s_injected: Any, begin: Any) -> tuple[Any, Any]:
+    """`loads.Injected.whole`: power and knees of the nodes with the units that inject in the last of them."""
+    p, knee = p.copy(), knee.copy()
+    first = len(p) - len(s_injected)
+    for n in range(len(s_injected)):
+        p[first + n] = -s_injected[n]
+        if not fixed:
+            knee[0, first + n] = max(knee[0, first + n], begin[n])
+    return p, knee
 
-    `found` takes EMFs and currents drawn, voltages of the nodes that draw, and voltages and currents at the sources'
-    terminals.
+
+@njit(cache=True)
+def turned(reference: Any, emf: Any) -> complex:
+    """Sum over the sources of conj(reference) times EMF: its angle is the frame's turn, its size that of the EMFs."""
+    total = 0j
+    for n in range(len(emf)):
+        total += reference[n].conjugate() * emf[n]
+    return total
+
+
+@njit(cache=True)
+def chord(
+    network: Any, need: Any, emf: Any, frame: Any, last: Any, known: Any, found: Any
+) -> tuple[int, float, complex]:
+    """Iterate from the last voltages; see `solve.solve` and `solve._chord_solve`.
+
+    `frame` has the EMFs of the reference, if there is one island, else the turn of every source. `found` takes EMFs
+    and currents drawn, voltages of the nodes that draw, which hold the last ones, and of the sources (3, s) the
+    terminal voltage in the frame and in the nominal one, and the power.
 
     Returns:
-        Iterations (0: it does not converge), and how far the lowest node stands above its knee.
+        Iterations (0: it does not converge), how far the lowest node stands above its knee, and the frame's turn.
     """
-    x, v, terminal = found
-    emf_to_load, load_to_load, to_terminal, limits = network
-    z, i, p, knee, fixed, plain = need
-    v_last, inverse, margin_last = last
+    x, v, source = found
+    reference, is_one, most_emf = frame
+    to_node, to_terminal, limits = network
+    turn = 1.0 + 0j
+    if is_one:
+        turn = turned(reference, emf)
+        size = abs(turn)
+        if not size < most_emf * len(emf):
+            return 0, 0.0, turn
+        turn /= size if size != 0 else 1.0
+    z, i, p, knee, fixed, plain, s_injected, begin = need
+    p, knee = with_units(p, knee, fixed, s_injected, begin)
+    inverse, margin_last = last
     most, enough = known
-    nodes, sources = len(v_last), len(emf)
+    nodes, sources = len(v), len(emf)
     none = np.empty(0, np.complex128)
-    v[:], x[:sources] = v_last, emf
+    for n in range(sources):
+        x[n] = emf[n] * (turn if is_one else reference[n]).conjugate()
+    emf = x[:sources]
     current, bias, drop = x[sources:], np.empty(nodes, np.complex128), np.empty(nodes, np.complex128)
     change, missing = np.empty(2 * nodes), drop.view(np.float64)
     law, all_need = (False, plain), (z, i, p, knee, none, none)
-    product(emf_to_load, emf, bias)
+    product(to_node[:, :sources], emf, bias)
     before, moved = 0.0, 0.0
     for iteration in range(1, most + 1):
         drawn_at(v, emf, law, all_need, limits, current)
-        product(load_to_load, current, drop)
+        product(to_node[:, sources:], current, drop)
         for n in range(nodes):
             drop[n] = v[n] - bias[n] - drop[n]
         product(inverse, missing, change)
@@ -72,9 +107,13 @@ def chord(network: Any, need: Any, emf: Any, last: Any, known: Any, found: Any) 
             if fixed and (margin < 0) != (margin_last < 0):
                 break
             drawn_at(v, emf, law, all_need, limits, current)
+            terminal = np.empty(2 * sources, np.complex128)
             product(to_terminal, x, terminal)
-            return iteration, margin
+            for n in range(sources):
+                source[0, n], source[1, n] = terminal[n], terminal[n] * (turn if is_one else reference[n])
+                source[2, n] = terminal[n] * terminal[sources + n].conjugate()
+            return iteration, margin, turn
         if not rate <= 1.0 or size > 0.3:
             break
         before = size
-    return 0, 0.0
+    return 0, 0.0, turn

@@ -152,11 +152,11 @@ class Reduction:
 
     @cached_property
     def dense_parts(self) -> tuple[Any, ...]:
-        """What the compiled dense iteration needs of the network."""
+        """What the compiled dense iteration needs of the network: voltages from x of nodes that draw, of terminals."""
         sources, limited = self.sources, self.limited
         i_max = np.broadcast_to(np.asarray(sources.i_max_pu, float), sources.bus.shape)[limited]
         limits = (limited.astype(np.intp), sources.z_pu[limited], i_max)
-        return self.emf_to_load, self.load_to_load, np.ascontiguousarray(self.to_terminal), limits
+        return np.ascontiguousarray(self.to_bus[self.draw_bus]), np.ascontiguousarray(self.to_terminal), limits
 
     @cached_property
     def emf_to_load(self) -> Complex:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gridloop.simulators.models import loads as zip_loads
 from gridloop.simulators.models.compiled import kernels
-from gridloop.simulators.models.loads import Demand
+from gridloop.simulators.models.loads import Demand, Injected
 from gridloop.simulators.models.network import Complex, Real
 from gridloop.simulators.models.nodal import Reduction
 
@@ -24,6 +24,7 @@ MOST_CHORD_STEPS = 12  # then the Jacobian is made anew
 MOST_NEWTON_STEPS = 60
 SMALL = 24  # nodes that draw current, up to which compiled loops are faster than numpy's products
 LARGE = 100  # nodes that draw current, from which on sparse factors are faster (numpy: 140, compiled: 80)
+_NOBODY = np.zeros(0, complex), np.zeros(0)  # what units beside the demand inject, and where their limits begin
 
 
 class VoltageCollapse(ArithmeticError):
@@ -81,7 +82,7 @@ class Solution(NamedTuple):
         return self.frame.chord
 
 
-def solve(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> Solution:
+def solve(net: Reduction, need: Demand | Injected, emf: Complex, last: Solution | None) -> Solution:
     """Solve the network for the EMFs `emf` (s,), starting from the last solution of the same reduction.
 
     `need` holds the supplied loads and injections only. `last` is None after every event.
@@ -92,7 +93,11 @@ def solve(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> 
         ArithmeticError: an EMF is beyond MOST_EMF_PU, as in a run that diverges.
     """
     if last is None:
-        return restart(net, need, emf, None)
+        return restart(net, _whole(need), emf, None)
+    compiled = kernels("compiled_solve") if last.v_free is None and len(last.v_load) <= SMALL else None
+    if compiled is not None:
+        found = _compiled_solve(compiled, net, need, emf, last)
+        return restart(net, _whole(need), emf, last) if found is None else found
     chord, emf_turned = last.frame.chord, emf
     turn: Any = 1.0
     if net.n_island == 1:
@@ -107,10 +112,15 @@ def solve(net: Reduction, need: Demand, emf: Complex, last: Solution | None) -> 
     if last.v_free is not None:
         from gridloop.simulators.models.sparse_solve import chord_solve
 
-        found = chord_solve(net, need, emf_turned, last, turn)
+        found = chord_solve(net, _whole(need), emf_turned, last, turn)
     else:
-        found = _chord_solve(net, need, emf_turned, last, turn)
-    return restart(net, need, emf, last) if found is None else found
+        found = _chord_solve(net, _whole(need), emf_turned, last, turn)
+    return restart(net, _whole(need), emf, last) if found is None else found
+
+
+def _whole(need: Demand | Injected) -> Demand:
+    """All that is drawn, as a demand."""
+    return need if isinstance(need, Demand) else need.whole()
 
 
 def turns(net: Reduction, emf_ref: Complex, emf: Complex) -> Complex:
@@ -126,9 +136,6 @@ def turns(net: Reduction, emf_ref: Complex, emf: Complex) -> Complex:
 
 def _chord_solve(net: Reduction, need: Demand, emf: Complex, last: Solution, turn: Any) -> Solution | None:
     """Iterate on the frozen inverse from the last voltages; None if that does not converge."""
-    compiled = kernels("compiled_solve") if len(last.v_load) <= SMALL else None
-    if compiled is not None:
-        return _compiled_solve(compiled, net, need, (emf, turn), last)
     # ndarray.dot has half the overhead of the @ operator, which counts for the few loads of a microgrid
     inverse, z = last.frame.chord.inverse, net.load_to_load
     bias = net.emf_to_load.dot(emf)
@@ -158,24 +165,28 @@ def _chord_solve(net: Reduction, need: Demand, emf: Complex, last: Solution, tur
 
 
 def _compiled_solve(
-    compiled: Any, net: Reduction, need: Demand, given: tuple[Complex, Any], last: Solution
+    compiled: Any, net: Reduction, need: Demand | Injected, emf: Complex, last: Solution
 ) -> Solution | None:
-    """The same as a compiled loop, of the EMFs `given` in their frame and its turn."""
-    emf, turn = given
-    plain = need.constant_power and last.margin_pu >= 0 and need.fixed and not len(net.limited)
-    x, v = np.empty(last.x.shape, complex), np.empty(last.v_load.shape, complex)
-    terminal = np.empty(2 * len(emf), complex)
-    iterations, margin = compiled.chord(
-        net.dense_parts, (need.z, need.i, need.p, need.knee_pu, need.fixed, plain), emf,
-        (last.v_load, last.frame.chord.inverse, last.margin_pu), (MOST_CHORD_STEPS, TOLERANCE_PU), (x, v, terminal),
+    """The same as a compiled loop, with the turn of the frame where there is one island."""
+    room, s_injected, begin = (need, *_NOBODY) if isinstance(need, Demand) else need
+    plain = room.constant_power and last.margin_pu >= 0 and room.fixed and not len(net.limited)
+    chord: Chord = last.frame.chord
+    turn: Any = 1.0
+    reference = chord.emf_ref
+    if net.n_island > 1:
+        turn = turns(net, chord.emf_ref, emf)
+        reference = turn[net.island_of_source]
+    x, v, source = last.x.copy(), last.v_load.copy(), np.empty((3, len(emf)), complex)
+    iterations, margin, mean_turn = compiled.chord(
+        net.dense_parts, (room.z, room.i, room.p, room.knee_pu, room.fixed, plain, s_injected, begin), emf,
+        (reference, net.n_island == 1, MOST_EMF_PU), (chord.inverse, last.margin_pu), (MOST_CHORD_STEPS, TOLERANCE_PU),
+        (x, v, source),
     )  # fmt: skip
     if not iterations:
         return None
-    v_terminal, i_terminal = terminal[: len(emf)], terminal[len(emf) :]
-    v_source = v_terminal * net.turn_at(turn, net.island_of_source)
-    collapsed = margin < 0 and has_collapsed(need, v)
-    frame, s_source = Frame(turn, last.frame.chord), v_terminal * i_terminal.conj()
-    return Solution(x, frame, v, v_terminal, v_source, s_source, iterations, margin, collapsed)
+    collapsed = margin < 0 and has_collapsed(_whole(need), v)
+    frame = Frame(mean_turn if net.n_island == 1 else turn, chord)
+    return Solution(x, frame, v, source[0], source[1], source[2], iterations, margin, collapsed)
 
 
 def check_size(emf: Complex) -> None:
@@ -189,8 +200,8 @@ def check_size(emf: Complex) -> None:
 
 def lowest(need: Demand, v: Complex) -> float:
     """How far the lowest node stands above its highest knee [pu]."""
-    above = np.abs(v[: len(need.p)]) - np.maximum(*need.knee_pu)
-    return float(np.minimum.reduce(above, initial=np.inf))
+    above = np.abs(v[: len(need.p)]) - np.maximum(need.knee_pu[0], need.knee_pu[1])
+    return float(above[above.argmin()]) if len(above) else math.inf
 
 
 def has_collapsed(need: Demand, v: Complex) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import case_a
 from gridloop.simulators.models import compiled
 from gridloop.simulators.models import solve as solve_module
-from gridloop.simulators.models.loads import Demand, demand, relief, with_injections
+from gridloop.simulators.models.loads import Demand, demand, injected, relief, with_injections, with_room
 from gridloop.simulators.models.network import admittance_matrix
 from gridloop.simulators.models.nodal import Reduction, Sources, observe, reduce
 from gridloop.simulators.models.solve import Solution, VoltageCollapse, solve
@@ -19,12 +19,15 @@ LOAD_BUS, UNIT_BUS = (4, 6, 8), (5, 7)
 MIXED, CONSTANT_Z, CONSTANT_I, CONSTANT_P = (0.2, 0.3, 0.5), (1, 0, 0), (0, 1, 0), (0, 0, 1)
 
 
-@pytest.fixture(
-    autouse=True, params=["dense", "sparse", pytest.param("compiled", marks=pytest.mark.peers(packages=["numba"]))]
-)
+COMPILED = [
+    pytest.param(f"{way}, compiled", marks=pytest.mark.peers(packages=["numba"])) for way in ("dense", "sparse")
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True, params=["dense", "sparse", *COMPILED])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(solve_module, "LARGE", 100 if request.param == "dense" else 0)
-    monkeypatch.setattr(compiled, "ENABLED", request.param == "compiled")
+    monkeypatch.setattr(solve_module, "LARGE", 100 if request.param.startswith("dense") else 0)
+    monkeypatch.setattr(compiled, "ENABLED", request.param.endswith("compiled"))
     return str(request.param)
 
 
@@ -164,6 +167,24 @@ def test_unit_at_its_limit_keeps_its_power_factor_inside_the_solve() -> None:
     assert missing_current(net, found, case_a.loads(MIXED), zip(UNIT_BUS, s, i_max, strict=True)) < 1e-10
 
 
+@pytest.mark.parametrize("i_max", [(0.6, 0.4), (np.inf, 0.4), (np.inf, np.inf)])
+@pytest.mark.parametrize("shares", [MIXED, CONSTANT_P])
+def test_units_that_the_solve_adds_itself_are_those_of_the_demand(shares: Any, i_max: Any) -> None:
+    # they come to their limits and leave them again
+    net, limits, last = limited(z_pu=0, units=UNIT_BUS), np.array(i_max), None
+    room, at_limit = with_room(demand(case_a.loads(shares)), limits), []
+    for k in range(12):
+        s = np.array([0.5 + 0.02j * k, 0.3 - 0.1j]) * (1 + 0.5 * np.sin(0.5 * k))
+        emf = emf_behind(0) * np.exp(0.01j * k)
+        found = solve(net, injected(room, s, limits), emf, last)
+        expected = solve(net, with_units(net, shares, s, i_max), emf, last)
+        for name in ("x", "v_load", "s_source", "iterations", "margin_pu", "collapsed"):
+            assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+        given, last = -observe(net, found.x).s_load[3:], found
+        at_limit.append((np.abs(given - s) > 1e-3).any())
+    assert set(at_limit) == ({False, True} if np.isfinite(i_max).any() else {False})
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_random_grids_obey_every_limit(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -245,4 +266,4 @@ def test_fault_with_constant_impedances_is_one_linear_solve(z_fault: complex) ->
 def test_both_ways_of_solving_are_tried(way: str) -> None:
     net = limited(1.2)
     found = solve(net, demand(case_a.loads()), emf_behind(), None)
-    assert (found.v_free is None) == (way == "dense")
+    assert (found.v_free is None) == way.startswith("dense")

@@ -10,9 +10,11 @@ import case_a
 from gridloop.simulators.case import Case
 from gridloop.simulators.events import Event
 from gridloop.simulators.grid import GridSimulator
-from gridloop.simulators.grid_series import Row, grid_columns
-from gridloop.simulators.models.loads import Loads
+from gridloop.simulators.grid_series import Row, Topology, current_limited, epoch_of, grid_columns, touches_limit
+from gridloop.simulators.models.loads import Loads, demand, with_injections
 from gridloop.simulators.models.network import Complex, Real
+from gridloop.simulators.models.nodal import Sources
+from gridloop.simulators.models.solve import solve
 from gridloop.simulators.pandapower_net import ImportedNet, import_net
 
 UNITS = ("inv1", "inv2", "inv3")
@@ -241,6 +243,22 @@ def test_units_with_a_limit_show_whether_they_stand_at_it() -> None:
     current = np.hypot(c["inv2.P_gen[MW]"], c["inv2.Q_gen[MVar]"]) / c["2.Vm[pu]"]
     assert c["inv2.current_limited[1]"].tolist() == (current > 120 * (1 - 1e-8)).tolist()
     assert current.max() == pytest.approx(120, rel=1e-9) and current.min() < 119
+
+
+@pytest.mark.parametrize("i_max", [0.39, 0.42, 0.6])
+def test_only_who_stands_above_all_knees_is_surely_below_its_limit(i_max: float) -> None:
+    # bus 6 stands near 1.0 pu: 0.4 + 0.1j = 0.412 pu of power is beyond 0.39, close to 0.42, and far below 0.6
+    net = case9()
+    topology = Topology(
+        net.network.closed, Sources(np.arange(3), np.full(3, 0.1j), np.ones(3, bool)),
+        np.array([net.network.row_of_bus("6")]), np.array([i_max]), np.ones(1, bool),
+        np.zeros(net.network.n_bus, complex),
+    )  # fmt: skip
+    epoch = epoch_of(net, topology)
+    loads = demand(net.loads.at(epoch.supplied_loads))
+    solution = solve(epoch.net, with_injections(loads, np.array([0.4 + 0.1j]), np.array([i_max])), swinging(1)[0], None)
+    assert touches_limit(epoch, solution) == current_limited(epoch, solution.x).any() == (i_max < 0.4)
+    assert touches_limit(epoch, solution._replace(margin_pu=0.0)) == (i_max < 0.4)
 
 
 def test_islands_show_the_angles_of_the_nominal_frame_each_by_its_own_turn() -> None:

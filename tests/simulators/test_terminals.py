@@ -240,9 +240,13 @@ def test_power_that_is_no_number_is_refused_by_its_unit(given: Any) -> None:
 def test_only_a_rising_trip_names_its_unit() -> None:
     made = with_group()
     made.create("Terminal", {"unit": "d", "bus": "A"})
+    made.slots["Terminal-0"].value = 1.0 + 0j
     seen = []
     for many, one in (([0, 0, 0], 0.0), ([0, 1, 0], 0.0), ([0, 1, 0], 1.0), ([1, 0, 0], 1.0), ([1, 1, 0], 0.0)):
         given = {"Terminals-0": from_(**{"trip[1]": np.array(many, float)}), "Terminal-0": from_(**{"trip[1]": one})}
-        seen.append(made.tripping(given))
+        made.collect(given)
+        seen.append(made.tripped)
     assert seen == [[], ["b"], ["d"], ["a"], ["b"]]
-    assert made.tripping({}) == [] and made.tripping({"Terminals-0": from_(**{EMF: np.ones(3)})}) == []
+    for given in ({}, {"Terminals-0": from_(**{EMF: np.ones(3)})}):
+        made.collect(given)
+        assert made.tripped == []
