@@ -34,14 +34,8 @@ AGE, UP = "age[ms]", "up[1]"
 RECORDS = (AGE, "lost[1]")
 MESSAGE_BYTES = 64.0  # a time stamp and seven numbers
 PARTS: dict[str, type] = {"jitter": Jitter, "burst": Burst}
-OF_LINK = (
-    "attrs",
-    "send_ms",
-    "receive_ms",
-    "window_ms",
-    "message_bytes",
-    "initial",
-)  # what a link has beside LinkParams
+# what a link has beside LinkParams
+OF_LINK = ("attrs", "send_ms", "receive_ms", "window_ms", "message_bytes", "initial")
 KEYS = [*(field.name for field in fields(LinkParams)), *OF_LINK]
 
 
@@ -217,8 +211,9 @@ class CommSimulator(mosaik_api_v3.Simulator):
             row = [link.show(attr, time) for link in self._links.values() for attr in RECORDS]
             self._sink(time, np.array(row, float))
         self._time = time
-        idle = time + max(round(1 / self._resolution), 1)  # no link: once a second
-        return min((link.next_step(time) for link in self._links.values()), default=idle)
+        if not self._links:
+            return time + max(round(1 / self._resolution), 1)  # once a second
+        return min([link.next_step(time) for link in self._links.values()])
 
     def get_data(self, outputs: Any) -> Any:
         """What has arrived, and the state of the links."""
@@ -372,11 +367,13 @@ class _Link:
             candidates.append(max(-(-due // self._receiver.step) * self._receiver.step, self._receiver.after(time)))
         if self._all_wanted and self._arrived:
             candidates.append(self._receiver.after(time))
-        return min(candidate for candidate in candidates if candidate > time)
+        return min([candidate for candidate in candidates if candidate > time])
 
     def show(self, attr: str, time: int) -> Any:
         """One output attribute at `time`."""
         newest = self._channel.newest
+        if attr == RECEIVED:
+            return None if newest is None else [newest.stamp_us // self._unit_us, newest.payload]
         if attr == ALL:
             self._all_wanted = True
             return self._arrived
@@ -386,8 +383,6 @@ class _Link:
             return getattr(self._channel, COUNTS[attr])
         if attr == UP:
             return float(self._channel.is_up(time * self._unit_us))
-        if attr == RECEIVED:
-            return None if newest is None else [newest.stamp_us // self._unit_us, newest.payload]
         return self._initial.get(attr) if newest is None else newest.payload[attr]
 
     def statistics(self) -> dict[str, float]:

@@ -36,6 +36,7 @@ SHOWN: dict[str, Callable[[Correction], float]] = {
     "dv[pu_per_s]": lambda c: c.v_rate_pu_per_s,
     "Omega[Hz]": lambda c: c.omega_rad_per_s / TWO_PI,
 }
+OF_GROUP = ("f[Hz]", "P_set[MW]", "SoC[%]")  # real arrays of a group
 TICK = "t_tick[s]"  # when the ramps began
 RECORDS = ("Omega[Hz]", "v[pu]")
 META: Any = {
@@ -81,6 +82,7 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
         self._groups: dict[str, _Group] = {}
         self._agents: dict[str, Agent] = {}
         self._controllers: dict[str, Controller] = {}
+        self._everyone: dict[str, Agent | Controller] = {}
         self._sid, self._resolution, self._unit_us, self._time = "", 1.0, 1, 0
         self._is_first = True
         self._ticks: Ticks
@@ -148,6 +150,7 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
             if name not in self._control.controllers or name in self._controllers:
                 raise ValueError(f"{name!r}: name every central controller in `central` and create it once")
             self._controllers[name] = Controller(name, self._control)
+            self._everyone = {**self._agents, **self._controllers}
             return [{"eid": name, "type": model, "rel": []}]
         ids = list(model_params["ids"])
         members = list(model_params.get("members", ids))
@@ -162,15 +165,12 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
         for name in members:
             row = {field: float(column[group.rows[name]]) for field, column in columns.items()}
             self._agents[name] = Agent(AgentParams(name, **row, pin=pins.get(name, 0.0)), self._control)
+        self._everyone = {**self._agents, **self._controllers}
         eid = model if not self._groups else f"{model}-{len(self._groups)}"
         self._groups[eid] = group
-        group.idle_mw = np.asarray(columns.get("p_set_kw", np.zeros(len(ids))), float) / 1e3
+        group.idle_mw = (columns.get("p_set_kw", np.zeros(len(ids))) / 1e3).tolist()
         children = [{"eid": name, "type": "Agent", "rel": [eid]} for name in members]
         return [{"eid": eid, "type": model, "rel": [], "children": children}]
-
-    @property
-    def _everyone(self) -> dict[str, Agent | Controller]:
-        return {**self._agents, **self._controllers}
 
     def setup_done(self) -> None:
         """Find who exchanges with whom inside; refuse events and controllers of which there are none."""
@@ -309,7 +309,8 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
                     SEEN[attr]: only_value(f"{name}.{attr}", sources)
                     for attr, sources in inputs.get(name, {}).items() if attr in SEEN
                 }  # fmt: skip
-                found[name] = Measured(**(_row(arrays, group.rows[name], self._s_base_mva) | own))
+                seen = _row(arrays, group.rows[name], self._s_base_mva)
+                found[name] = seen._replace(**own) if own else seen
         return found
 
     def _deliver(self, inputs: Any) -> None:
@@ -337,10 +338,12 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
         """One attribute of a group's units, a fresh array."""
         if attr == TICK:
             return round(self._time * self._resolution, 9)
-        column = np.array(group.idle_mw) if attr == "P_set[MW]" else np.zeros(len(group.ids))
+        column = list(group.idle_mw) if attr == "P_set[MW]" else [0.0] * len(group.ids)
+        show = SHOWN.get(attr)
         for name in group.members:
-            column[group.rows[name]] = self._shown(name, attr)
-        return column
+            one = self._agents[name]
+            column[group.rows[name]] = one.p_set_kw / 1e3 if show is None else show(one.correction)
+        return np.array(column)
 
     def _shown(self, name: str, attr: str) -> Any:
         one = self._everyone[name]
@@ -363,7 +366,7 @@ class _Group:
     def __init__(self, ids: list[str], members: list[str]) -> None:
         self.ids, self.members = ids, members
         self.rows = {unit: row for row, unit in enumerate(ids)}
-        self.idle_mw: Any = None  # set-points of those that have none
+        self.idle_mw: list[float] = []  # set-points of those that have none
 
 
 def _columns(given: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -379,12 +382,13 @@ def _columns(given: Mapping[str, Any], count: int) -> dict[str, Any]:
     return {name: np.broadcast_to(np.asarray(value, float), count) for name, value in given.items()}
 
 
-def _row(arrays: Mapping[str, Any], row: int, s_base_mva: float) -> dict[str, float]:
+def _row(arrays: Mapping[str, Any], row: int, s_base_mva: float) -> Measured:
     """What a group's arrays say of one unit."""
-    found = {SEEN[attr]: float(arrays[attr][row]) for attr in ("f[Hz]", "P_set[MW]", "SoC[%]") if attr in arrays}
+    f_hz, p_set_mw, soc_percent = [float(arrays[attr][row]) if attr in arrays else math.nan for attr in OF_GROUP]
+    p_gen_mw = q_gen_mvar = v_pu = math.nan
     if "S[pu]" in arrays:
         s = complex(arrays["S[pu]"][row]) * s_base_mva
-        found |= {"p_gen_mw": s.real, "q_gen_mvar": s.imag}
+        p_gen_mw, q_gen_mvar = s.real, s.imag
     if "V[pu]" in arrays:
-        found["v_pu"] = abs(complex(arrays["V[pu]"][row]))
-    return {name: value for name, value in found.items() if not math.isnan(value)}
+        v_pu = abs(complex(arrays["V[pu]"][row]))
+    return Measured(f_hz, p_gen_mw, q_gen_mvar, v_pu, p_set_mw, soc_percent)

@@ -8,6 +8,7 @@ measure before anybody hears.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from gridloop.simulators.models import balancing, central
@@ -20,6 +21,7 @@ from gridloop.simulators.models.secondary import (  # fmt: skip
     Law,
     Neighbour,
     Own,
+    Rates,
     Shared,
     ahead,
     clamped,
@@ -57,7 +59,7 @@ class Control:
     balancing: Balancing | None = None
     on_fail: Literal["hold", "drop"] = "hold"
 
-    @property
+    @cached_property
     def period_s(self) -> float:
         """Time between two ticks."""
         return self.period_us * 1e-6
@@ -111,6 +113,8 @@ class Agent:
         self.p_set_kw = params.p_set_kw
         self.own = Own(Shared())
         self._estimate = Estimate()
+        self._omega_nom = TWO_PI * control.f_nom_hz
+        self._droop_p, self._droop_q = params.droop_p_percent / 100 * self._omega_nom, params.droop_q_percent / 100
         self._begin()
 
     def _begin(self) -> None:
@@ -136,18 +140,19 @@ class Agent:
 
     def measure(self, t_us: int, seen: Measured) -> None:
         """Begin a tick: move along the ramps, take the unit's values."""
-        self.correction = ahead(self.correction, self._control.period_s)
-        p, rated_kva, omega_nom = self.params, self.params.s_rated_kva, TWO_PI * self._control.f_nom_hz
-        p_set_kw = self.p_set_kw if self._control.balancing or math.isnan(seen.p_set_mw) else 1e3 * seen.p_set_mw
-        soc = seen.soc_percent / 100 if p.e_rated_kwh else 0.0
+        self.correction = omega, v, _, _ = ahead(self.correction, self._control.period_s)
+        f_hz, p_gen_mw, q_gen_mvar, v_pu, p_set_mw, soc_percent = seen
+        p, energy, (energy_moved, capacity_moved) = self.params, self.params.e_rated_kwh, self._estimate
+        p_set_kw = self.p_set_kw if self._control.balancing or math.isnan(p_set_mw) else 1e3 * p_set_mw
+        soc = soc_percent / 100
         shared = Shared(
-            self.correction.omega_rad_per_s, self.correction.v_pu,
-            p.droop_p_percent / 100 * omega_nom * (1e3 * seen.p_gen_mw - p_set_kw) / rated_kva,
-            p.droop_q_percent / 100 * (1e3 * seen.q_gen_mvar - p.q_set_kvar) / rated_kva,
-            p.v_set_pu + self.correction.v_pu,
-            p.e_rated_kwh * soc + self._estimate.energy_kwh, p.e_rated_kwh + self._estimate.capacity_kwh,
+            omega, v,
+            self._droop_p * (1e3 * p_gen_mw - p_set_kw) / p.s_rated_kva,
+            self._droop_q * (1e3 * q_gen_mvar - p.q_set_kvar) / p.s_rated_kva,
+            p.v_set_pu + v,
+            energy * (soc if energy else 0.0) + energy_moved, energy + capacity_moved,
         )  # fmt: skip
-        self.own = Own(shared, TWO_PI * seen.f_hz - omega_nom, seen.v_pu, seen.soc_percent / 100, p.pin)
+        self.own = Own(shared, TWO_PI * f_hz - self._omega_nom, v_pu, soc, p.pin)
         self._exchange.remember(t_us, shared)
 
     def hear(self, stamp_us: int, sender: str, values: Sequence[float]) -> None:
@@ -170,12 +175,13 @@ class Agent:
         """
         control = self._control
         heard = [
-            Neighbour(pair.own, pair.theirs, (t_us - pair.stamp_us) * 1e-6)
-            for pair in self._exchange.pairs(t_us).values()
+            Neighbour(own, theirs, (t_us - stamp_us) * 1e-6)
+            for own, theirs, stamp_us in self._exchange.pairs(t_us).values()
         ]
-        rates = [law(self.own, heard, control.gains) for law in (control.frequency_law, control.voltage_law)]
-        total = type(rates[0])(*map(sum, zip(*rates, strict=True)))
-        if not all(map(math.isfinite, total)):
+        omega, v = control.frequency_law(self.own, heard, control.gains)
+        more_omega, more_v = control.voltage_law(self.own, heard, control.gains)
+        total = Rates(omega + more_omega, v + more_v)
+        if not (math.isfinite(total.omega_rad_per_s2) and math.isfinite(total.v_pu_per_s)):
             raise ValueError(f"the law gives {tuple(total)}; is f, P, Q and V connected as far as it needs them?")
         self.correction = self._followed_central(clamped(self.correction, total, control.gains, control.period_s))
         if control.balancing is not None:

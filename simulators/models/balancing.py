@@ -45,8 +45,8 @@ class Estimate(NamedTuple):
 
 def advance(estimate: Estimate, neighbours: Sequence[Neighbour], p: Balancing, dt_s: float) -> Estimate:
     """Move the estimates towards the neighbours' for one period."""
-    energy = sum(n.own.energy_kwh - n.theirs.energy_kwh for n in neighbours)
-    capacity = sum(n.own.capacity_kwh - n.theirs.capacity_kwh for n in neighbours)
+    energy = sum([n.own.energy_kwh - n.theirs.energy_kwh for n in neighbours])
+    capacity = sum([n.own.capacity_kwh - n.theirs.capacity_kwh for n in neighbours])
     pull = p.estimate_per_s * dt_s
     return Estimate(estimate.energy_kwh - pull * energy, estimate.capacity_kwh - pull * capacity)
 

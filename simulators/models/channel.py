@@ -207,7 +207,7 @@ class Channel:
 
     def is_up(self, t_us: int) -> bool:
         """Whether the link is not down."""
-        return self._end_of_outage(t_us) == t_us
+        return not self._outages or self._end_of_outage(t_us) == t_us
 
     def send(self, t_us: int, payload: Any, size_bytes: float) -> int | None:
         """Send a message stamped `t_us`.

@@ -38,7 +38,7 @@ class Exchange(Generic[Value]):
         self._matched, self._max_age_us = handling == "matched", max_age_us
         self._times: list[int] = []
         self._values: list[Value] = []
-        self._newest: dict[str, Pair[Value]] = {}
+        self._newest: dict[str, Pair[Value]] = {}  # by name: sums do not depend on who was heard first
 
     def remember(self, t_us: int, own: Value) -> None:
         """The own value from `t_us` on."""
@@ -47,6 +47,8 @@ class Exchange(Generic[Value]):
             return
         self._times.append(t_us)
         self._values.append(own)
+        if self._times[0] > t_us - HISTORY_US:
+            return
         old = bisect_right(self._times, t_us - HISTORY_US) - 1
         if old > len(self._times) // 2:
             del self._times[:old], self._values[:old]
@@ -59,10 +61,12 @@ class Exchange(Generic[Value]):
         place = bisect_right(self._times, stamp_us) - 1 if self._matched else len(self._times) - 1
         if place >= 0:
             self._newest[sender] = Pair(self._values[place], theirs, stamp_us)
+            if known is None:
+                self._newest = dict(sorted(self._newest.items()))
 
     def pairs(self, t_us: int) -> dict[str, Pair[Value]]:
-        """Every neighbour that counts at `t_us`, by name: sums do not depend on who was heard first."""
-        heard = dict(sorted(self._newest.items()))
+        """Every neighbour that counts at `t_us`, by name."""
+        heard = self._newest.copy()
         if self._max_age_us is not None:
             oldest = t_us - self._max_age_us
             heard = {sender: pair for sender, pair in heard.items() if pair.stamp_us >= oldest}

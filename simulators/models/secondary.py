@@ -109,7 +109,7 @@ def voltage_vprime(own: Own, neighbours: Sequence[Neighbour], gains: Gains) -> R
 
 def voltage_paper23(own: Own, neighbours: Sequence[Neighbour], gains: Gains) -> Rates:
     """Eq. 23 to the letter: equal voltage set-points, the pinned bus is restored, Q is not shared."""
-    apart = sum(n.own.v_nominal_pu - n.theirs.v_nominal_pu for n in neighbours)
+    apart = sum([n.own.v_nominal_pu - n.theirs.v_nominal_pu for n in neighbours])
     return Rates(v_pu_per_s=-gains.c3_per_s * apart - _pinned_voltage(own, gains))
 
 
@@ -126,11 +126,11 @@ VOLTAGE_LAWS: dict[str, Law] = {
 
 
 def _omega_consensus(neighbours: Sequence[Neighbour], gains: Gains) -> float:
-    return -gains.c2_per_s * sum(n.own.omega_rad_per_s - n.theirs.omega_rad_per_s for n in neighbours)
+    return -gains.c2_per_s * sum([n.own.omega_rad_per_s - n.theirs.omega_rad_per_s for n in neighbours])
 
 
 def _q_consensus(neighbours: Sequence[Neighbour], gains: Gains) -> float:
-    return -gains.c3_per_s * sum(n.own.q_share_pu - n.theirs.q_share_pu for n in neighbours)
+    return -gains.c3_per_s * sum([n.own.q_share_pu - n.theirs.q_share_pu for n in neighbours])
 
 
 def _pinned_voltage(own: Own, gains: Gains) -> float:

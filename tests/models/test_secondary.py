@@ -101,6 +101,22 @@ def test_exchange_keeps_the_newest_stamp_and_forgets_what_is_too_old() -> None:
     assert "c" not in exchange.pairs(0), "there is no own value to match it"
 
 
+def test_pairs_stand_in_the_order_of_names_whoever_was_heard_first() -> None:
+    exchange = Exchange[float]("matched")
+    exchange.remember(0, 0.0)
+    for sender in ("c", "a", "b", "a"):
+        exchange.receive(sender, 0, 1.0)
+    assert list(exchange.pairs(0)) == ["a", "b", "c"]
+
+
+def test_what_pairs_gave_is_the_callers() -> None:
+    exchange = Exchange[float]("matched")
+    exchange.remember(0, 0.0)
+    exchange.receive("b", 0, 1.0)
+    exchange.pairs(0).clear()
+    assert list(exchange.pairs(0)) == ["b"]
+
+
 def test_long_history_is_cut_without_losing_what_can_be_matched() -> None:
     exchange = Exchange[int]("matched")
     for k in range(5000):
