@@ -167,7 +167,8 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
         due = self._due(time) if self._changes or self._entries else ()
         for group in self._groups.values():
             try:
-                group.step(time, self._resolution, inputs, [change for change in due if change[0] in group.ids])
+                changes = [change for change in due if change[0] in group.ids] if due else ()
+                group.step(time, self._resolution, inputs, changes)
             except Exception as error:
                 names = ", ".join(group.ids[:4]) + (", ..." if len(group.ids) > 4 else "")
                 raise SimulatorFailure(self._sid, f"{group.eid} ({names})", time * self._resolution, error) from error
@@ -197,7 +198,7 @@ class DeviceSimulator(mosaik_api_v3.Simulator):
         for eid, attrs in outputs.items():
             group = self._groups.get(eid)
             if group is not None:
-                shown = {attr: self._record(group) if attr == RECORD else group.shown(attr) for attr in attrs}
+                shown = {attr: group.shown(attr) if attr != RECORD else self._record(group) for attr in attrs}
                 data[eid] = {attr: to_lists(value) for attr, value in shown.items()} if self._json else shown
                 continue
             group, row = self._place[eid]
@@ -260,7 +261,7 @@ class _Group:
         fresh, events, applied = list(self._inputs), self._counter, None
         if given is not None:
             for attr, sources in given.items():
-                value = only_value(attr, sources)
+                (value,) = sources.values() if len(sources) == 1 else (only_value(attr, sources),)
                 if attr == EVENTS:
                     self._counter = events = value
                 elif attr == E_USED:
@@ -273,8 +274,11 @@ class _Group:
                         said = bytes_of(value)
                         if self._arrived.get(place) == said:
                             continue  # models know an array again by its identity
-                        value = np.array(value, float)  # a controller may go on writing into its own array
+                        # a controller may go on writing into its own array; a number holds for all units
+                        value = np.array(value, float) if np.ndim(value) else np.full(len(self.ids), float(value))
                         self._arrived[place] = said
+                    if len(value) != len(self.ids):
+                        raise ValueError(f"{attr} has {len(value)} values for {len(self.ids)} units")
                     fresh[place] = value / self._s_base_mva if port.base == "s" else value
         if len(inputs) > (given is not None):
             counters, used = self._take_scalars(inputs, fresh)

@@ -105,6 +105,12 @@ def test_scalar_set_point_reaches_its_own_row_in_mw() -> None:
     assert shown["b"]["f[Hz]"] == pytest.approx(60 + 0.06 * 1.0)
 
 
+def test_one_number_holds_for_all_units_of_a_group() -> None:
+    device = simulator()
+    device.step(0, answer() | {"Inverters": answer()["Inverters"] | {"P_set[MW]": {"Agent.x": 7.0}}}, 0)
+    assert device.get_data({"Inverters": ["P_set[MW]"]})["Inverters"]["P_set[MW]"].tolist() == [7.0, 7.0]
+
+
 def test_outputs_are_fresh_in_every_step() -> None:
     device = simulator()
     device.step(0, answer(), 0)
@@ -128,6 +134,8 @@ def test_units_that_are_not_in_charge_follow_what_the_grid_applied() -> None:
     [
         ({"Inverters": {"S[pu]": {"Grid.T": S, "Grid.U": S}}}, r"S\[pu\] has 2 sources \(Grid\.T, Grid\.U\)"),
         ({"a": {"P_set[MW]": {"A.x": 1.0, "A.y": 2.0}}}, r"a\.P_set\[MW\] has 2 sources"),
+        ({"Inverters": {"P_set[MW]": {"A.x": np.ones(3)}}}, r"P_set\[MW\] has 3 values for 2 units"),
+        ({"Inverters": {"S[pu]": {"Grid.T": S[:1]}}}, r"S\[pu\] has 1 values for 2 units"),
     ],
 )
 def test_two_sources_of_one_input_are_refused_by_name(given: Any, words: str) -> None:
