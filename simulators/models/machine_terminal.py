@@ -32,11 +32,14 @@ def growth_per_s(v_pu: Complex, slope_pu: Complex, dt_s: float, turn_rad_per_s: 
         if np.count_nonzero(np.abs(step) < 1 / 3) == len(v_pu):
             moving: Complex = np.log(1 - step)
             return moving / -dt_s
+    with_rotor = np.asarray(1j * turn_rad_per_s, complex)
+    if not np.count_nonzero(slope_pu):  # as at rest
+        return with_rotor
     told = slope_pu != 0
     step = slope_pu * dt_s / np.where(v_pu == 0, 1, v_pu)
     told = told & (np.abs(step) < 1 / 3)
     known = np.log(1 - np.where(told, step, 0))
-    return np.where(told, known / -dt_s, 1j * turn_rad_per_s)
+    return np.where(told, known / -dt_s, with_rotor)
 
 
 def tracked_slip(slip_pu: Real, turned_rad: Real, turn_rad_per_pu: float) -> Real:
