@@ -8,7 +8,9 @@ with open_world() as world:
 ```
 """
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from gridloop.simulators.profiles import ProfileSimulator
 from gridloop.simulators.records import GridTaker, UnitsTaker
 from gridloop.simulators.tap import Taker, Tap
 from gridloop.simulators.terminals import TRIP
+from gridloop.simulators.together import Together
 from gridloop.simulators.wire import to_array, to_lists
 
 GRID_SHOWS = ("P_gen[MW]", "Q_gen[MVar]", "Vm[pu]", "Va[deg]")  # of every unit
@@ -58,18 +61,25 @@ class Built:
     entities: Mapping[str, Any]
     groups: Mapping[str, Any]
     terminals: Mapping[str, Any]
-    simulators: Mapping[str, Any]  # the simulators in this process, by name
+    simulators: Mapping[str, Any]  # in this process, by name; kinds of units apart also where mosaik sees one of them
     until: int  # exclusive, so that the end itself is recorded
 
 
-def open_world() -> mosaik.World:
-    """A mosaik world as gridloop needs it; use it in a `with` statement, which ends the simulators.
+@contextmanager
+def open_world() -> Iterator[mosaik.World]:
+    """A mosaik world as gridloop needs it; leaving it ends the simulators.
 
-    mosaik's cache is off because it delivers wrong data over time-shifted connections.
+    mosaik's cache is off because it delivers wrong data over time-shifted connections. What is there before, modules
+    above all, stays: the garbage collector does not look through it in the run, which would stop it for 0.15 s at once.
     """
-    return mosaik.World(
-        cache=False, skip_greetings=True, configure_logging=False, time_resolution=TIME_RESOLUTION
-    )  # fmt: skip
+    gc.freeze()
+    try:
+        with mosaik.World(
+            cache=False, skip_greetings=True, configure_logging=False, time_resolution=TIME_RESOLUTION
+        ) as world:
+            yield world
+    finally:
+        gc.unfreeze()
 
 
 class _Starter:
@@ -89,6 +99,12 @@ class _Starter:
         self.local[name] = simulator
         # a starter calls its class; ours is made already, so that the run can look at it
         return self._world.start(PythonStarter(lambda: simulator), name, **init)  # type: ignore[arg-type]
+
+    def together(self, parts: Mapping[str, DeviceSimulator], inits: Mapping[str, Mapping[str, Any]]) -> Any:
+        """Start device simulators of this process as one, each with what `init` is given under its name."""
+        self.local |= parts
+        starter = PythonStarter(lambda: Together(parts))  # type: ignore[arg-type]
+        return self._world.start(starter, "+".join(parts), **inits)
 
     def there(self, name: str, **init: Any) -> Any:
         """Start a simulator of another process; what it is given can be sent."""
@@ -174,14 +190,10 @@ def _build_rms(
     whole = grid.Grid()
     controllers = frozenset(one.unit for one in plan.devices if one.role == "controller")
     parts = _Parts(whole, {"grid": whole} | {child.eid: child for child in whole.children}, {}, {}, {}, controllers)
-    given: Any = None  # the simulator of all given powers
+    kinds = _start_kinds(plan, starter, sinks, log)
     for group in plan.groups:
-        if group.model is not None:
-            device = _start_units(plan, group, starter, sinks.get(group.name), log)
-            units = getattr(device, group_name(group.model))(**_params_of(group, group.name in remotes))
-        else:
-            given = given or _start_units(plan, group, starter, sinks.get(group.name), log)
-            units = given.Profiles(**_params_of(group, group.name in remotes))
+        kind = "Profiles" if group.model is None else group_name(group.model)
+        units = getattr(kinds[group.name], kind)(**_params_of(group, group.name in remotes))
         terminal = grid.Terminals(
             units=list(group.ids), bus=list(group.bus), source=group.source, z=to_lists(group.z_pu),
             i_max=[float(i) if np.isfinite(i) else None for i in group.i_max_pu], weight=group.weight.tolist(),
@@ -209,19 +221,35 @@ def _start_grid(plan: Plan, starter: _Starter, sink: Sink | None, log: Log | Non
     return starter.here("Grid", GridSimulator(plan.case, plan.events, sink, log), step_ms=step_ms)
 
 
-def _start_units(plan: Plan, group: Group, starter: _Starter, sink: Sink | None, log: Log | None) -> Any:
-    """The simulator of a group's units."""
+def _start_kinds(plan: Plan, starter: _Starter, sinks: Mapping[str, Sink], log: Log | None) -> dict[str, Any]:
+    """The simulators of the units, by the names of their groups; all given powers are one kind."""
+    found: dict[str, Any] = {}
+    parts: dict[str, DeviceSimulator] = {}
+    inits = {group.name: _init_of(plan, group) for group in plan.groups}
+    for group in plan.groups:
+        name, sink = group.name, sinks.get(group.name)
+        if name in found:
+            continue
+        if name in starter.remotes:
+            found[name] = starter.there(name, **inits[name])
+        elif group.model is None:
+            found[name] = starter.here(name, ProfileSimulator(sink), **inits[name])
+        else:
+            parts[name] = DeviceSimulator(group.model, sink, log=log)
+    if plan.scenario.grouping == "step" and len(parts) > 1:
+        return found | dict.fromkeys(parts, starter.together(parts, {name: inits[name] for name in parts}))
+    return found | {name: starter.here(name, part, **inits[name]) for name, part in parts.items()}
+
+
+def _init_of(plan: Plan, group: Group) -> dict[str, Any]:
+    """What the simulator of a group's units is started with."""
     init: dict[str, Any] = {
         "step_ms": plan.scenario.step_ms, "extra_ticks_s": plan.event_times_s,
         "s_base_mva": plan.case.network.s_base_mva,
     }  # fmt: skip
     if group.model is not None:
         init["changes"] = [(c.t_s, c.unit, c.key, c.value) for c in plan.changes if c.unit in group.ids]
-    if group.name in starter.remotes:
-        return starter.there(group.name, **init)
-    if group.model is None:
-        return starter.here(group.name, ProfileSimulator(sink), **init)
-    return starter.here(group.name, DeviceSimulator(group.model, sink, log=log), **init)
+    return init
 
 
 def _params_of(group: Group, sent: bool) -> dict[str, Any]:

@@ -118,7 +118,8 @@ def growth_after_kick(scenario: Scenario, predicted: DelayMargin, delay_s: float
     step_s = scenario.step_ms * 1e-3
     until_s = (begin_s + shown_s) // step_s * step_s
     changes = {
-        "comms": _comms(scenario, predicted, delay_s), "until_s": round(until_s, 6), "record": {"signals": []},
+        **scenario.for_study, "comms": _comms(scenario, predicted, delay_s), "until_s": round(until_s, 6),
+        "record": {"signals": []},
     }  # fmt: skip
     seen = []
     with TemporaryDirectory() as folder:

@@ -33,6 +33,8 @@ class Scenario(Part):
     """rms: phasors in continuous time; steady: one settled state after the other, for long runs"""
     step_ms: Positive = 5.0
     """macro step [ms], a multiple of 0.001"""
+    grouping: Literal["kind", "step"] = "kind"
+    """kind: one simulator for each kind of units; step: one for all that step together, faster with the same results"""
     until_s: Positive
     """end [s]"""
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
@@ -97,6 +99,11 @@ class Scenario(Part):
         from gridloop.scenarios.checking import changed  # which makes this class
 
         return changed(self._raw, self._source, overrides)
+
+    @property
+    def for_study(self) -> dict[str, Any]:
+        """Overrides for the many runs of a study or a margin: faster, the same results, unless the file says how."""
+        return {} if self.mode == "steady" or "grouping" in self._raw else {"grouping": "step"}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it was given and merged with what it extends and the overrides."""

@@ -19,7 +19,7 @@ from gridloop.scenarios.study_parts import values_of
 LIKE_RANGE = re.compile(r"\s*[-+.\d][-+.\deE]*:")
 MOST_POINTS = 100_000
 WIDE = 30  # ratio of listed values from which they are drawn on a log axis
-NOT_SIMULATED = ("study", "title")  # keys of a scenario that no run depends on
+NOT_SIMULATED = ("study", "title", "grouping")  # keys of a scenario that no result depends on
 
 
 @dataclass(frozen=True)

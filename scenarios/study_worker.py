@@ -77,7 +77,7 @@ def _run(order: Order, folder: Path, began: float) -> Outcome:
     from gridloop.scenarios.runner import RunFailed, run
 
     try:
-        result = run(order.scenario.with_overrides(order.overrides), folder=folder)
+        result = run(order.scenario.with_overrides({**order.scenario.for_study, **order.overrides}), folder=folder)
     except RunFailed as failure:
         result = failure.result
     described = {

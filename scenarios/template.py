@@ -17,6 +17,7 @@ name: {name}
 title: Three droop inverters, a load step and a line trip
 step_ms: 5                       # simulation step; `check` says whether it is short enough
 until_s: 6                       # end
+#grouping: step                  # one simulator for all kinds of units instead of one each: the same, faster
 #clock: 2026-06-21T12:00:00+02:00  # date and time at t = 0, with offset; needed by profiles
 
 grid:

@@ -213,9 +213,9 @@ case.yaml:3:1: step_mss: unknown key; did you mean step_ms?
     "unknown key that resembles none": (
         "until_s: 2", "until_s: 2\nxyz: 3",
         """\
-case.yaml:5:1: xyz: unknown key; known: clock, comms, control, defaults, events, extends, grid, load_shedding, \
-market, meters, mode, name, pcc, prices, profiles, record, schema, seed, serve, start, step_ms, study, title, \
-units, until_s
+case.yaml:5:1: xyz: unknown key; known: clock, comms, control, defaults, events, extends, grid, grouping, \
+load_shedding, market, meters, mode, name, pcc, prices, profiles, record, schema, seed, serve, start, step_ms, \
+study, title, units, until_s
      5 | xyz: 3
        | ^""",
     ),
@@ -512,6 +512,13 @@ case.yaml:1:1: schema: must be 1, got 2
         """\
 case.yaml:5:1: start: must be 'power_flow' or 'droop', got 'flat'
      5 | start: flat
+       | ^""",
+    ),
+    "unknown grouping": (
+        "until_s: 2", "until_s: 2\ngrouping: steps",
+        """\
+case.yaml:5:1: grouping: must be 'kind' or 'step', got 'steps'
+     5 | grouping: steps
        | ^""",
     ),
     "base of no size": (

@@ -83,6 +83,9 @@ def test_a_point_is_known_again_by_what_it_runs_and_not_by_its_name(ieee9):
     assert not set(keys_of(one)) & set(keys_of(other))
     retitled = design(ieee9.with_overrides({"title": "x"}), {"step_ms": "5,10"}, {"a": {"units.*.filter_hz": 6}}, 1)
     assert keys_of(one) == keys_of(retitled)
+    regrouped = design(ieee9.with_overrides({"grouping": "kind"}), {"step_ms": "5,10"},
+                       {"a": {"units.*.filter_hz": 6}}, 1)  # fmt: skip
+    assert keys_of(one) == keys_of(regrouped)
 
 
 def test_files_that_a_scenario_names_belong_to_it(tmp_path):
