@@ -366,4 +366,4 @@ def show(port: Port, outputs: Any, s_base_mva: float) -> Any:
     value = getattr(outputs, port.field)
     if port.convert is not None:
         value = port.convert(value)
-    return value * s_base_mva if port.base == "s" else value
+    return value * s_base_mva if port.base == "s" and s_base_mva != 1 else value

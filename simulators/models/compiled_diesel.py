@@ -35,16 +35,16 @@ FUEL_L, UNDERLOAD, REVERSE = range(3)  # rows of the counters that `integrate` f
 RUNNING, TRIPPED = range(2)  # of the flags
 # columns of `table`
 DEAD, T6, TORQUE_MIN, TORQUE_MAX, IMMEDIATE, LOW_0, LOW_1, HIGH_0, HIGH_1 = range(9)
-P_MIN, REVERSE_POWER, REVERSE_TIME, IDLE, FUEL = range(9, 14)
+P_MIN, REVERSE_POWER, REVERSE_TIME, IDLE, FUEL, DROOP_P, DROOP_Q = range(9, 16)
 
 
 def table(p: Any) -> Any:
-    """(n, 14) what the loops need of the parameters beside the linear part."""
+    """(n, 16) what the loops need of the parameters beside the linear part."""
     none = np.zeros(len(p.s_rated_kva), bool) if p.immediate is None else p.immediate
     low, high = p.limits_pu
     columns = (
         p.dead.dead_s, p.governor_t6_s, p.torque_min_pu, p.torque_max_pu, none, *low.T, *high.T, p.p_min_pu,
-        p.reverse_power_pu, p.reverse_power_s, *p.fuel_l_per_s,
+        p.reverse_power_pu, p.reverse_power_s, *p.fuel_l_per_s, p.droop_p_rad_per_s_pu, p.droop_q_pu,
     )  # fmt: skip
     return np.stack(np.broadcast_arrays(*columns), axis=1).astype(float)
 
@@ -52,9 +52,7 @@ def table(p: Any) -> Any:
 def of(p: Any) -> Any:
     """What `integrate` needs of the parameters, made once."""
     if not p.compiled_memory:
-        p.compiled_memory.append(
-            (table(p), p.linear, p.omega_nom_rad_per_s, p.dead.longest_s, p.droop_p_rad_per_s_pu, p.droop_q_pu)
-        )
+        p.compiled_memory.append((table(p), p.linear, p.omega_nom_rad_per_s, p.dead.longest_s))
     return p.compiled_memory[0]
 
 
@@ -174,13 +172,11 @@ def integrate(parameters: Any, x: Any, history: Any, held: Any, given: Any, inte
     Returns:
         The first sample that is still of use.
     """
-    fixed, linear, omega_nom, longest_s, droop_p, droop_q = parameters
+    fixed, linear, omega_nom, longest_s = parameters
     trim, offset, counters = held
     s_rate, v_rate, (s, v, p_set, q_set, v_set, omega, v_correction) = given
     dt_s, count = interval
     later, (at_s, value, slope), counters_later, flags = found
-    reference = v_set + v_correction + droop_q * q_set + trim + offset[:, 0]
-    speed = (omega + droop_p * p_set) / omega_nom + offset[:, 1]
     known, sets, h = len(history[0]), len(x), dt_s / count
     at_s[:known], value[:known], slope[:known] = history
     later[:] = x
@@ -197,7 +193,9 @@ def integrate(parameters: Any, x: Any, history: Any, held: Any, given: Any, inte
             for third in range(3):
                 asked = k * h + third * h / 2 - fixed[n, DEAD]
                 torque[third] = delayed(at_s, value[:, n], slope[:, n], known + k, asked)
-            one = (is_open, voltage, growths[n], s[n], s_rate[n], reference[n], speed[n], torque)
+            reference = v_set[n] + v_correction[n] + fixed[n, DROOP_Q] * q_set[n] + trim[n] + offset[n, 0]
+            speed = (omega[n] + fixed[n, DROOP_P] * p_set[n]) / omega_nom + offset[n, 1]
+            one = (is_open, voltage, growths[n], s[n], s_rate[n], reference, speed, torque)
             step(fixed[n], linear[n], later[n], one, (k * h, h), resting)
             value[known + k, n], slope[known + k, n] = later[n, A3], (later[n, A2] - later[n, A3]) / fixed[n, T6]
         at_s[known + k] = (k + 1) * h

@@ -175,7 +175,7 @@ def _compiled(compiled: Any, p: Params, s: State, given: tuple[Inputs, Slopes], 
     """The same by compiled loops."""
     u, slopes = given
     sets, samples = len(s.x), len(s.torque.at_s) + count
-    x, counters, flags = np.empty_like(s.x), np.empty((3, sets)), np.empty((2, sets), bool)
+    x, counters, flags = np.empty(s.x.shape), np.empty((3, sets)), np.empty((2, sets), bool)
     torque = np.empty(samples), np.empty((samples, sets)), np.empty((samples, sets))
     first = compiled.integrate(
         compiled.of(p), s.x, tuple(s.torque),
@@ -200,12 +200,14 @@ _Counters = tuple[Mask, Real, Real, Real, Mask]  # State.running to State.trippe
 def _counted(p: Params, s: State, x: Real, power: tuple[Complex, Complex], dt_s: float) -> _Counters:
     """Who runs, fuel and the other counters after a step from `s` to `x` with `power` and its rate."""
     s_pu, s_rate = power
-    running, loaded = s_pu != 0, x[:, P_F]
+    loaded = x[:, P_F]
     p_mean = np.maximum(s_pu.real + s_rate.real * (dt_s / 2), 0.0)
     idle, slope = p.fuel_l_per_s
     burnt, below = (idle + slope * p_mean) * dt_s, loaded < p.p_min_pu
-    if np.count_nonzero(running) == len(x) and not np.count_nonzero(below) and not np.count_nonzero(s.tripped):
-        return running, s.fuel_l + burnt, s.underload_min, p.nothing, s.tripped  # as nearly always
+    all_run = np.count_nonzero(s_pu) == np.count_nonzero(s.running) == len(x)
+    if all_run and not np.count_nonzero(below) and not np.count_nonzero(s.tripped):  # as nearly always
+        return s.running, s.fuel_l + burnt, s.underload_min, p.nothing, s.tripped
+    running = s_pu != 0
     reverse_s = (s.reverse_s + dt_s) * (running & (loaded < p.reverse_power_pu))
     kept = s.tripped & ~(running & ~s.running)  # a set that is connected again has been looked after
     return (
@@ -216,13 +218,12 @@ def _counted(p: Params, s: State, x: Real, power: tuple[Complex, Complex], dt_s:
 
 def _drive(p: Params, s: State, u: Inputs, slopes: Slopes, dt_s: float) -> Drive:
     """What drives the sets over one interval."""
-    is_open = u.s_pu == 0
-    any_open = bool(np.count_nonzero(is_open))
-    v = np.where(is_open, 0, u.v_pu) if any_open else u.v_pu
+    is_open = u.s_pu == 0 if np.count_nonzero(u.s_pu) < len(u.s_pu) else None
+    v = u.v_pu if is_open is None else np.where(is_open, 0, u.v_pu)
     growth = growth_per_s(v, slopes.v_pu, dt_s, p.omega_nom_rad_per_s * s.x[:, SLIP])
     reference, speed = _references(p, s, u)
     turned = v * p.imaginary_unit
-    return Drive(turned, growth, u.s_pu, slopes.s_pu, reference, speed, is_open if any_open else None)
+    return Drive(turned, growth, u.s_pu, slopes.s_pu, reference, speed, is_open)
 
 
 def _references(p: Params, s: State, u: Inputs) -> tuple[Real, Real]:
@@ -263,9 +264,11 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
         emf, shown = np.empty(len(s.x), complex), np.empty((4, len(s.x)))
         compiled.respond(compiled.of(p)[0], s.x, s.running, s.tripped, p.f_nom_hz, (emf, shown))
         return Outputs(emf, shown[0], u.p_set_pu, shown[1], s.fuel_l, s.underload_min, shown[2], shown[3])
+    touched = touching(p, s.x)
+    limited = touched.any(axis=1).astype(float) if np.count_nonzero(touched) else p.nothing
     return Outputs(
-        _emf(p, s.x), p.f_nom_hz * (1 + s.x[:, SLIP]), u.p_set_pu, touching(p, s.x).any(axis=1).astype(float),
-        s.fuel_l, s.underload_min, s.running.astype(float), s.tripped.astype(float),
+        _emf(p, s.x), p.f_nom_hz * (1 + s.x[:, SLIP]), u.p_set_pu, limited, s.fuel_l, s.underload_min,
+        s.running.astype(float), s.tripped.astype(float),
     )  # fmt: skip
 
 

@@ -329,7 +329,7 @@ def _lag_at_start(s: State, u: Inputs, alive: Mask) -> tuple[Real, Real]:
 
 def respond(p: Params, s: State, u: Inputs) -> Outputs:
     """Injected power, measured frequency and the set-point after limits; memoryless."""
-    loops = kernels("compiled_inverters", len(u.s_pu))
+    loops = kernels("compiled_inverters")  # what numpy remembers of the target costs less than a plain loop
     if loops is not None:
         shown = np.empty((5, len(u.s_pu)))
         state, given = loops.columns((s.s_pu, s.lag_rad)), loops.columns(u[1:])
