@@ -92,6 +92,18 @@ def test_forming_inverter(way):
 
 
 @loops
+def test_integrators_of_a_limit_that_is_gone_are_empty(way):
+    p = inverter.Params(s_rated_kva=[2000.0, 500.0])
+    state = inverter.initial(p, np.array([1 + 0.1j, 0.2]), np.ones(2, complex))._replace(over_pu=np.array([0.3, 0.1]))
+    one_limited = inverter.held(p)._replace(p_dc_max_pu=np.array([np.inf, 0.1]), s_pu=np.array([1, 0.2 + 0j]))
+    for one in (way, "numpy"):
+        with taken(one, inverter):
+            for u in (inverter.held(p), one_limited):
+                later = inverter.advance(p, state, u, inverter.Slopes(np.zeros(2, complex)), 0.005)
+                assert later.over_pu[0] == 0 and (later.over_pu[1] > 0) == (u is one_limited)
+
+
+@loops
 def test_following_inverter(way):
     p = following.Params(
         s_rated_kva=[2000.0, 500.0, 100.0], p_set_kw=[1500.0, 500.0, 50.0], q_set_kvar=40.0,
