@@ -7,9 +7,8 @@ import multiprocessing
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -21,7 +20,6 @@ from gridloop.scenarios.reading import load
 from gridloop.scenarios.start import Plan, plan
 from gridloop.simulators import operation
 from gridloop.simulators.models import compiled
-from gridloop.simulators.models.loads import injected
 from gridloop.simulators.models.solve import solve
 
 SIMULATED_S = 10.0
@@ -136,18 +134,9 @@ def calls_of(one: Plan) -> list[tuple[Any, Any]]:
                     model = group._model
                     group._model = replace(model, advance=noting(model.advance), respond=noting(model.respond))
 
-    with _noted_solve(noting):
+    with patch.object(operation, "solve", noting(solve)):
         simulate(one, note)
     return calls
-
-
-@contextmanager
-def _noted_solve(noting: Callable[[Any], Any]) -> Iterator[None]:
-    with (
-        patch.object(operation, "solve", noting(solve)),
-        patch.object(operation, "injected", noting(injected)),
-    ):
-        yield
 
 
 def call_again(calls: list[tuple[Any, Any]]) -> float:

@@ -14,7 +14,7 @@ from gridloop.simulators.case import Case
 from gridloop.simulators.events import PCC, Event, Switching
 from gridloop.simulators.frequency import Frequencies
 from gridloop.simulators.grid_series import Epoch, Topology, current_limited, epoch_of, touches_limit
-from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, Injected, demand, injected, with_room
+from gridloop.simulators.models.loads import V_RELIEF_PU, Demand, Injected, demand, with_room
 from gridloop.simulators.models.network import Complex, Index, Mask
 from gridloop.simulators.models.nodal import Sources
 from gridloop.simulators.models.solve import Solution, VoltageCollapse, solve
@@ -175,7 +175,7 @@ class Operation:
             if self._room_for is not loads:
                 self._room_for, self._room = loads, with_room(loads, self._i_max_injected)
             everyone = len(self.injected) == len(self.power)
-            need = injected(self._room, self.power if everyone else self.power[self.injected], self._i_max_injected)
+            need = Injected(self._room, self.power if everyone else self.power[self.injected], self._i_max_injected)
         return solve(self.epoch.net, need, self.emf, self.solution)
 
     def _with_pcc(self, emf: Complex) -> Complex:

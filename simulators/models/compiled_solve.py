@@ -30,14 +30,14 @@ def lowest(v: Any, knee: Any) -> float:
 
 
 @njit(cache=True)
-def with_units(p: Any, knee: Any, fixed: bool, s_injected: Any, begin: Any) -> tuple[Any, Any]:
+def with_units(p: Any, knee: Any, fixed: bool, s_injected: Any, i_max: Any) -> tuple[Any, Any]:
     """`loads.Injected.whole`: power and knees of the nodes with the units that inject in the last of them."""
     p, knee = p.copy(), knee.copy()
     first = len(p) - len(s_injected)
     for n in range(len(s_injected)):
         p[first + n] = -s_injected[n]
         if not fixed:
-            knee[0, first + n] = max(knee[0, first + n], begin[n])
+            knee[0, first + n] = max(knee[0, first + n], abs(s_injected[n]) / i_max[n])
     return p, knee
 
 
@@ -73,8 +73,8 @@ def chord(
         if not size < most_emf * len(emf):
             return 0, 0.0, turn
         turn /= size if size != 0 else 1.0
-    z, i, p, knee, fixed, plain, s_injected, begin = need
-    p, knee = with_units(p, knee, fixed, s_injected, begin)
+    z, i, p, knee, fixed, plain, s_injected, i_max = need
+    p, knee = with_units(p, knee, fixed, s_injected, i_max)
     inverse, margin_last = last
     most, enough = known
     nodes, sources = len(v), len(emf)

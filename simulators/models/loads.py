@@ -65,7 +65,7 @@ def with_injections(loads: Demand, s_pu: Complex, i_max_pu: Real) -> Demand:
     At a voltage too low for its power a unit keeps its power factor and gives its largest current, which falls in
     proportion to the voltage below V_CEASE_PU. Without a limit (inf) the power falls as that of a load does.
     """
-    return injected(with_room(loads, i_max_pu), s_pu, i_max_pu).whole()
+    return Injected(with_room(loads, i_max_pu), s_pu, i_max_pu).whole()
 
 
 def with_room(loads: Demand, i_max_pu: Real) -> Demand:
@@ -79,11 +79,11 @@ def with_room(loads: Demand, i_max_pu: Real) -> Demand:
 
 
 class Injected(NamedTuple):
-    """A demand with room for units behind it that inject `s_pu` (u,); the compiled solve fills the room itself."""
+    """A demand and units behind it; the compiled solve fills the room itself."""
 
-    room: Demand
-    s_pu: Complex
-    begin_pu: Real  # (u,) voltage at which the limit of a unit begins; one without a limit keeps its own knee
+    room: Demand  # from `with_room`, for the same limits
+    s_pu: Complex  # (u,) what they inject
+    i_max_pu: Real  # (u,) largest currents; a unit without one (inf) keeps its own knee
 
     def whole(self) -> Demand:
         """The demand with the units in it."""
@@ -92,14 +92,9 @@ class Injected(NamedTuple):
         np.negative(self.s_pu, out=p[first:])
         if not room.fixed:
             knee = knee.copy()
-            begin = knee[0, first:]
-            np.maximum(self.begin_pu, begin, out=begin)
+            begin = knee[0, first:]  # of the limit
+            np.maximum(np.abs(self.s_pu) / self.i_max_pu, begin, out=begin)
         return Demand(room.z, room.i, p, room.constant_power, knee, room.fixed)
-
-
-def injected(room: Demand, s_pu: Complex, i_max_pu: Real) -> Injected:
-    """What `with_room` made of the same limits, with units that inject `s_pu` (u,)."""
-    return Injected(room, s_pu, np.abs(s_pu) / i_max_pu)
 
 
 def relief(v_abs: Real, knee_pu: Any = (V_RELIEF_PU, V_RELIEF_PU)) -> Real:

@@ -24,7 +24,7 @@ MOST_CHORD_STEPS = 12  # then the Jacobian is made anew
 MOST_NEWTON_STEPS = 60
 SMALL = 24  # nodes that draw current, up to which compiled loops are faster than numpy's products
 LARGE = 100  # nodes that draw current, from which on sparse factors are faster (numpy: 140, compiled: 80)
-_NOBODY = np.zeros(0, complex), np.zeros(0)  # what units beside the demand inject, and where their limits begin
+_NOBODY = np.zeros(0, complex), np.zeros(0)  # what units beside the demand inject, and their largest currents
 
 
 class VoltageCollapse(ArithmeticError):
@@ -168,7 +168,7 @@ def _compiled_solve(
     compiled: Any, net: Reduction, need: Demand | Injected, emf: Complex, last: Solution
 ) -> Solution | None:
     """The same as a compiled loop, with the turn of the frame where there is one island."""
-    room, s_injected, begin = (need, *_NOBODY) if isinstance(need, Demand) else need
+    room, s_injected, i_max = (need, *_NOBODY) if isinstance(need, Demand) else need
     plain = room.constant_power and last.margin_pu >= 0 and room.fixed and not len(net.limited)
     chord: Chord = last.frame.chord
     turn: Any = 1.0
@@ -178,7 +178,7 @@ def _compiled_solve(
         reference = turn[net.island_of_source]
     x, v, source = last.x.copy(), last.v_load.copy(), np.empty((3, len(emf)), complex)
     iterations, margin, mean_turn = compiled.chord(
-        net.dense_parts, (room.z, room.i, room.p, room.knee_pu, room.fixed, plain, s_injected, begin), emf,
+        net.dense_parts, (room.z, room.i, room.p, room.knee_pu, room.fixed, plain, s_injected, i_max), emf,
         (reference, net.n_island == 1, MOST_EMF_PU), (chord.inverse, last.margin_pu), (MOST_CHORD_STEPS, TOLERANCE_PU),
         (x, v, source),
     )  # fmt: skip
