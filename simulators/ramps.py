@@ -48,6 +48,7 @@ class Ramps:
         self.rates: dict[int, Any] = {}  # place -> (n,), only those that are not all 0
         self._arrived: dict[str, bytes] = {}  # rates of a whole group that arrived last
         self._t_tick_s: Any = np.nan  # a number for all units, or (n,)
+        self._late_s = np.empty(1)  # room for the time since then: a product with an array is faster than with a number
 
     def take(self, attr: str, value: Any, row: int | None = None) -> None:
         """Take what arrived at the group, or at the unit of `row`."""
@@ -86,8 +87,9 @@ class Ramps:
         """
         moved, late_s = list(inputs), t_s - self._t_tick_s
         if isinstance(late_s, float) and math.isfinite(late_s):  # one controller for all units
+            self._late_s[0] = late_s
             for place, rate in self.rates.items():
-                moved[place] = moved[place] + rate * late_s
+                moved[place] = moved[place] + rate * self._late_s
             return inputs._make(moved)
         for place, rate in self.rates.items():
             gone = np.where(rate == 0, 0.0, rate * late_s)
