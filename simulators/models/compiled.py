@@ -16,7 +16,7 @@ FEW = 4  # units up to which a plain loop is faster than numpy
 def _kernels(name: str) -> Any:
     try:
         return import_module(f"gridloop.simulators.models.{name}")
-    except RuntimeError:  # no place where numba may keep what it compiled
+    except (ImportError, RuntimeError):  # numba does not fit, or has no place where it may keep what it compiled
         return None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import case_a
-from gridloop.simulators.models import compiled, diesel, diesel_parameters, following, inverter
+from gridloop.simulators.models import compiled, diesel, diesel_parameters, following, inverter, jit
 from gridloop.simulators.models.loads import demand
 from gridloop.simulators.models.nodal import Sources, reduce
 from gridloop.simulators.models.solve import solve
@@ -89,6 +89,21 @@ def test_forming_inverter(way):
     apart, reached = both_ways(way, inverter, p, inverter.initial(p, s0, np.ones(3, complex)), drive)
     assert apart < 1e-12
     assert set(reached.reshape(len(reached), 7, UNITS)[:, 3].real.ravel()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("error", [ImportError("numba needs another numpy"), RuntimeError("cannot cache")])
+def test_numba_that_does_not_serve_is_as_good_as_none(monkeypatch, error):
+    def refuses(name):
+        if name.endswith("jit"):
+            return jit
+        raise error
+
+    compiled._kernels.cache_clear()
+    monkeypatch.setattr(compiled, "import_module", refuses)
+    try:
+        assert compiled.kernels("compiled_inverters") is None and compiled.kernels("compiled_inverters", 1) is None
+    finally:
+        compiled._kernels.cache_clear()
 
 
 @loops
