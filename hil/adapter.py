@@ -202,7 +202,7 @@ class HilSimulator(mosaik_api_v3.Simulator):
         for unit, words in self._faults.act(t_s, self._handles):
             self._log(t_s, "device_fault", unit, words)
         for unit, row in self._rows.items():  # all are told before any is waited for
-            row.take({attr: only_value(f"{unit}.{attr}", sources) for attr, sources in inputs.get(unit, {}).items()})
+            row.take({attr: only_value(attr, sources, unit) for attr, sources in inputs.get(unit, {}).items()})
             row.tell(time, t_s)
         for row in self._rows.values():
             row.begin()

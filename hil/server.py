@@ -121,7 +121,7 @@ class PlantServer(mosaik_api_v3.Simulator):
             self._served[unit][2][attr] = value * factor
         for name, (_, bank, set_points) in self._served.items():
             given = inputs.get(name, {})
-            bank.shown = {attr: only_value(f"{name}.{attr}", sources) for attr, sources in given.items()}
+            bank.shown = {attr: only_value(attr, sources, name) for attr, sources in given.items()}
             while bank.writes:
                 attr, value = bank.writes.popleft()
                 if attr in set_points:

@@ -226,9 +226,7 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
             if not controller.alive:
                 continue
             one = inputs.get(name, {})
-            values = {
-                SEEN[attr]: only_value(f"{name}.{attr}", one[attr]) for attr in ("f[Hz]", "Vm[pu]") if attr in one
-            }
+            values = {SEEN[attr]: only_value(attr, one[attr], name) for attr in ("f[Hz]", "Vm[pu]") if attr in one}
             self._try(name, time, controller.decide, t_us, Measured(**values))
             broadcast = controller.message(time)
             if inside and broadcast is not None:
@@ -303,10 +301,10 @@ class SecondarySimulator(mosaik_api_v3.Simulator):
         found: dict[str, Measured] = {}
         for eid, group in self._groups.items():
             given = as_arrays(inputs.get(eid, {})) if self._json else inputs.get(eid, {})
-            arrays = {attr: only_value(f"{eid}.{attr}", sources) for attr, sources in given.items()}
+            arrays = {attr: only_value(attr, sources, eid) for attr, sources in given.items()}
             for name in group.members:
                 own = {
-                    SEEN[attr]: only_value(f"{name}.{attr}", sources)
+                    SEEN[attr]: only_value(attr, sources, name)
                     for attr, sources in inputs.get(name, {}).items() if attr in SEEN
                 }  # fmt: skip
                 seen = _row(arrays, group.rows[name], self._s_base_mva)

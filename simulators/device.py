@@ -216,9 +216,10 @@ def check_names(names: Sequence[str], *taken: Collection[str]) -> None:
             raise ValueError(f"{name!r}: an entity's name has no dot and is used once")
 
 
-def only_value(name: str, sources: Mapping[str, Any]) -> Any:
-    """The value of an input that one source feeds; ValueError names them if there are more."""
+def only_value(attr: str, sources: Mapping[str, Any], eid: str = "") -> Any:
+    """The value of an input, of an entity if one is named, that one source feeds; ValueError names them all."""
     if len(sources) != 1:
+        name = f"{eid}.{attr}" if eid else attr
         raise ValueError(f"{name} has {len(sources)} sources ({', '.join(sources)}); connect one")
     (value,) = sources.values()
     return value
@@ -319,7 +320,7 @@ class _Group:
             row = self._row.get(eid)
             if row is None:
                 continue
-            given = {attr: only_value(f"{eid}.{attr}", sources) for attr, sources in attrs.items()}
+            given = {attr: only_value(attr, sources, eid) for attr, sources in attrs.items()}
             if EVENTS in given:
                 counters.append(given.pop(EVENTS))
             if E_USED in given and VA_USED in given:

@@ -64,7 +64,7 @@ class SettledUnits:
         """Take what has arrived at one unit's entity."""
         unit = self.ids[row]
         for attr, sources in given.items():
-            value = only_value(f"{unit}.{attr}", sources)
+            value = only_value(attr, sources, unit)
             if attr == SOC:
                 self.soc[row] = value / 100
             else:

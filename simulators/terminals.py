@@ -8,7 +8,7 @@ A terminal's `source` is 'emf' (the unit gives an EMF) or 'power' (it gives P an
 is that of a relay of the unit's own: it opens the unit's breaker when it rises from 0.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -201,7 +201,7 @@ class Board:
 
     def _column(self, eid: str, slot: Slot, given: Any, attr: str) -> Any:
         """What came for all units of a group."""
-        column = np.asarray(_only(eid, attr, given[attr]))
+        column = np.asarray(only_value(attr, given[attr], eid))
         if len(column) != len(slot.units):
             raise ValueError(f"{eid}: {attr} has {len(column)} rows, not {len(slot.units)}")
         return column
@@ -220,7 +220,7 @@ class Board:
         moved = False
         for eid, view in self.views.items():
             given, slot = inputs.get(eid, {}), self.slots[view.of]
-            active = bool(only_value(f"{eid}.active[1]", given["active[1]"])) if "active[1]" in given else view.active
+            active = bool(only_value("active[1]", given["active[1]"], eid)) if "active[1]" in given else view.active
             moved |= active != view.active and view.has_own_row
             view.active = active
             if not active:
@@ -236,7 +236,7 @@ class Board:
 
     def _take_trip(self, eid: str, slot: Slot, sources: Any) -> None:
         """Note the units whose relays trip now."""
-        trip = _only(eid, TRIP, sources)
+        trip = only_value(TRIP, sources, eid)
         if not np.count_nonzero(trip):
             slot.trip = False
             return
@@ -249,27 +249,19 @@ class Board:
         for eid, slot in self.slots.items():
             given = inputs.get(eid, {})
             if slot.source == "emf" and "f[Hz]" in given:
-                f_hz[slot.rows] = only_value(f"{eid}.f[Hz]", given["f[Hz]"])
+                f_hz[slot.rows] = only_value("f[Hz]", given["f[Hz]"], eid)
         for eid, view in self.views.items():
             given = inputs.get(eid, {})
             if view.source == "emf" and view.active and "f[Hz]" in given:
-                f_hz[view.row] = only_value(f"{eid}.f[Hz]", given["f[Hz]"])
+                f_hz[view.row] = only_value("f[Hz]", given["f[Hz]"], eid)
 
 
 _NONE = np.zeros(0, complex)
 
 
-def _only(eid: str, attr: str, sources: Mapping[str, Any]) -> Any:
-    """What the one source of an input gives; its full name is made for an error alone."""
-    if len(sources) != 1:
-        only_value(f"{eid}.{attr}", sources)
-    (value,) = sources.values()
-    return value
-
-
 def phasor(eid: str, given: Any, last: complex) -> complex:
     """EMF from magnitude and angle; what is not given stays."""
-    magnitude = only_value(f"{eid}.E[pu]", given["E[pu]"]) if "E[pu]" in given else abs(last)
-    degrees = only_value(f"{eid}.Va_emf[deg]", given["Va_emf[deg]"]) if "Va_emf[deg]" in given else None
+    magnitude = only_value("E[pu]", given["E[pu]"], eid) if "E[pu]" in given else abs(last)
+    degrees = only_value("Va_emf[deg]", given["Va_emf[deg]"], eid) if "Va_emf[deg]" in given else None
     angle = np.angle(last) if degrees is None else np.radians(degrees)
     return complex(magnitude * np.exp(1j * angle))

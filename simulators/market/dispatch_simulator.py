@@ -197,7 +197,7 @@ class DispatchSimulator(mosaik_api_v3.Simulator):
             for attr in attrs:
                 if attr not in given:
                     raise ValueError(f"{name}.{attr} is not connected")
-                found.append(only_value(f"{name}.{attr}", given[attr]))
+                found.append(only_value(attr, given[attr], name))
             return complex(*found)
 
         p_gen = [of(name, P_GEN).real - sold[name] for name in problem.sources.names]
@@ -215,7 +215,7 @@ class DispatchSimulator(mosaik_api_v3.Simulator):
     def _adopt(self, slot: int, inputs: Any) -> None:
         """From now on the units do what was decided; look at what the buyers drew until now."""
         self._drawn_mw[slot] = {
-            name: -only_value(f"{name}.{P_GEN}", inputs[name][P_GEN]) for name in self._buyers
+            name: -only_value(P_GEN, inputs[name][P_GEN], name) for name in self._buyers
         }  # fmt: skip
         if self._next is not None:
             self._decision = self._next

@@ -105,7 +105,7 @@ class ForecastSimulator(mosaik_api_v3.Simulator):
                 given = inputs.get(name, {}).get(P_GEN)
                 if given is None:
                     raise ValueError(f"{P_GEN} is not connected")
-                one.sample(-1e3 * only_value(f"{name}.{P_GEN}", given))
+                one.sample(-1e3 * only_value(P_GEN, given, name))
                 if phase == self._slot - self._lead:
                     one.look_ahead()
             except ValueError as error:

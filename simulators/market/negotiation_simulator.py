@@ -262,7 +262,7 @@ class _Agent:
         demand_kw = sum(given.get(FORECAST, {}).values())
         offer = self.offer
         if offer is not None and self._store is not None:
-            soc = only_value(f"{self.name}.{SOC}", given[SOC]) / 100
+            soc = only_value(SOC, given[SOC], self.name) / 100
             offer = within_charge(offer, self._store, soc, self.power_kw, slot_h)
         self.bid = Bid(float(demand_kw), offer)
 

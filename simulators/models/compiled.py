@@ -25,11 +25,12 @@ def _compiles() -> bool:
     return bool(import_module("gridloop.simulators.models.jit").COMPILES)
 
 
-def kernels(name: str = "fast", few: int = FEW + 1) -> Any:
+def kernels(name: str = "fast", count: int | None = None) -> Any:
     """A module of loops, imported when it is wanted first, or None where numpy is better.
 
     Args:
         name: the module.
-        few: number of units, where the loops may run as plain Python; without it they must be compiled.
+        count: number of units, where the loops may run as plain Python; without it they must be compiled.
     """
-    return _kernels(name) if ENABLED and (few <= FEW or _compiles()) else None
+    is_few = count is not None and count <= FEW
+    return _kernels(name) if ENABLED and (is_few or _compiles()) else None

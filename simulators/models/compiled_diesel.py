@@ -1,13 +1,12 @@
 """The diesel set's step as a compiled loop over sets: the same formulas as in `diesel`, without numpy's calls.
 
-Needs numba. What is compiled is kept in a cache, so that only the first run on a machine waits for it. Results are
-written into arrays of the caller's, because one that is returned costs as much as five that are given.
+Needs numba: beside plain Python numpy is faster. Results are written into arrays of the caller's, because one that is
+returned costs as much as five that are given.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from gridloop.simulators.models.diesel_parameters import (
     A2,
@@ -27,6 +26,7 @@ from gridloop.simulators.models.diesel_parameters import (
     V_Q,
     VOLTAGE,
 )
+from gridloop.simulators.models.jit import loop, rows
 
 STATES = 14
 ROUNDING_S = 1e-9  # as in `diesel`
@@ -42,11 +42,10 @@ def table(p: Any) -> Any:
     """(n, 16) what the loops need of the parameters beside the linear part."""
     none = np.zeros(len(p.s_rated_kva), bool) if p.immediate is None else p.immediate
     low, high = p.limits_pu
-    columns = (
+    return rows(
         p.dead.dead_s, p.governor_t6_s, p.torque_min_pu, p.torque_max_pu, none, *low.T, *high.T, p.p_min_pu,
         p.reverse_power_pu, p.reverse_power_s, *p.fuel_l_per_s, p.droop_p_rad_per_s_pu, p.droop_q_pu,
     )  # fmt: skip
-    return np.stack(np.broadcast_arrays(*columns), axis=1).astype(float)
 
 
 def of(p: Any) -> Any:
@@ -56,7 +55,7 @@ def of(p: Any) -> Any:
     return p.compiled_memory[0]
 
 
-@njit(cache=True)
+@loop
 def growth(v: Any, slope: Any, dt_s: float, turn: float) -> Any:
     """`machine_terminal.growth_per_s` of one set."""
     step = slope * dt_s / (v if v != 0 else 1.0 + 0j)
@@ -65,7 +64,7 @@ def growth(v: Any, slope: Any, dt_s: float, turn: float) -> Any:
     return np.log(1 - step) / -dt_s
 
 
-@njit(cache=True)
+@loop
 def delayed(at_s: Any, value: Any, slope: Any, known: int, asked: float) -> float:
     """`dead_time.delayed` of one signal, of whose samples the first `known` are there."""
     begin = 0
@@ -80,7 +79,7 @@ def delayed(at_s: Any, value: Any, slope: Any, known: int, asked: float) -> floa
     return found
 
 
-@njit(cache=True)
+@loop
 def touches(fixed: Any, x: Any) -> bool:
     """Whether a set stands at one of its limits."""
     for place in range(2):
@@ -90,7 +89,7 @@ def touches(fixed: Any, x: Any) -> bool:
     return False
 
 
-@njit(cache=True)
+@loop
 def rates(linear: Any, fixed: Any, whole: Any, turned: Any, found: Any, ways: tuple[bool, bool]) -> None:
     """`diesel._rates` of one set, into `found` (17,); `turned` is jV."""
     is_open, resting = ways
@@ -114,7 +113,7 @@ def rates(linear: Any, fixed: Any, whole: Any, turned: Any, found: Any, ways: tu
                 found[row] = 0.0
 
 
-@njit(cache=True)
+@loop
 def step(fixed: Any, linear: Any, x: Any, given: Any, times: tuple[float, float], resting: bool) -> None:
     """`diesel._step` of one set, which changes `x` (14,)."""
     is_open, v, v_growth, s, s_rate, reference, speed, torque = given
@@ -137,7 +136,7 @@ def step(fixed: Any, linear: Any, x: Any, given: Any, times: tuple[float, float]
         x[row] = min(max(x[row], fixed[LOW_0 + place]), fixed[HIGH_0 + place])
 
 
-@njit(cache=True)
+@loop
 def counted(fixed: Any, x: Any, counters: Any, given: Any, later: Any, flags: Any) -> None:
     """`diesel._counted`: fuel, time below the minimum load and of reverse power, into `later`; who runs and trips."""
     ran, fuel, underload, reverse_s, tripped = counters
@@ -156,7 +155,7 @@ def counted(fixed: Any, x: Any, counters: Any, given: Any, later: Any, flags: An
         flags[TRIPPED, n] = kept or later[REVERSE, n] > fixed[n, REVERSE_TIME] + ROUNDING_S
 
 
-@njit(cache=True)
+@loop
 def integrate(parameters: Any, x: Any, history: Any, held: Any, given: Any, interval: Any, found: Any) -> int:
     """All sets over an interval of a length [s], in a number of steps.
 
@@ -207,7 +206,7 @@ def integrate(parameters: Any, x: Any, history: Any, held: Any, given: Any, inte
     return first
 
 
-@njit(cache=True)
+@loop
 def respond(fixed: Any, x: Any, running: Any, tripped: Any, f_nom_hz: float, found: Any) -> None:
     """`diesel.respond`, into `found`: EMF, and (4, n) frequency, whether a limit acts, who runs, who has tripped."""
     emf, shown = found

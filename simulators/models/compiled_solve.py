@@ -1,17 +1,17 @@
 """The dense chord iteration of a small network as a compiled loop: the steps of `solve`, without numpy's calls.
 
-Needs numba. What is compiled is kept in a cache, so that only the first run on a machine waits for it.
+Needs numba: beside plain Python numpy is faster.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from gridloop.simulators.models.fast import drawn_at
+from gridloop.simulators.models.jit import loop
 
 
-@njit(cache=True)
+@loop
 def product(matrix: Any, vector: Any, total: Any) -> None:
     """matrix @ vector, into `total`."""
     for row in range(len(matrix)):
@@ -20,7 +20,7 @@ def product(matrix: Any, vector: Any, total: Any) -> None:
             total[row] += matrix[row, column] * vector[column]
 
 
-@njit(cache=True)
+@loop
 def lowest(v: Any, knee: Any) -> float:
     """How far the lowest node stands above its highest knee [pu]."""
     least = np.inf
@@ -29,7 +29,7 @@ def lowest(v: Any, knee: Any) -> float:
     return least
 
 
-@njit(cache=True)
+@loop
 def with_units(p: Any, knee: Any, fixed: bool, s_injected: Any, i_max: Any) -> tuple[Any, Any]:
     """`loads.Injected.whole`: power and knees of the nodes with the units that inject in the last of them."""
     p, knee = p.copy(), knee.copy()
@@ -41,7 +41,7 @@ def with_units(p: Any, knee: Any, fixed: bool, s_injected: Any, i_max: Any) -> t
     return p, knee
 
 
-@njit(cache=True)
+@loop
 def turned(reference: Any, emf: Any) -> complex:
     """Sum over the sources of conj(reference) times EMF: its angle is the frame's turn, its size that of the EMFs."""
     total = 0j
@@ -50,7 +50,7 @@ def turned(reference: Any, emf: Any) -> complex:
     return total
 
 
-@njit(cache=True)
+@loop
 def chord(
     network: Any, need: Any, emf: Any, frame: Any, last: Any, known: Any, found: Any
 ) -> tuple[int, float, complex]:

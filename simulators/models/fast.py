@@ -1,14 +1,14 @@
 """The chord iteration on sparse factors as compiled loops: the same steps as in `sparse_solve`, without numpy's calls.
 
-Needs numba. What is compiled is kept in a cache, so that only the first run on a machine waits for it.
+Needs numba: beside plain Python numpy is faster.
 """
 
 from typing import Any
 
-from numba import njit
+from gridloop.simulators.models.jit import loop
 
 
-@njit(cache=True)
+@loop
 def drawn_at(v: Any, emf: Any, law: Any, need: Any, limits: Any, current: Any) -> None:
     """What every node draws at its voltage (k,) beside what the Jacobian stands for, into `current`."""
     linear, constant_power = law
@@ -34,7 +34,7 @@ def drawn_at(v: Any, emf: Any, law: Any, need: Any, limits: Any, current: Any) -
             current[n] += b[n] * v[n].conjugate()
 
 
-@njit(cache=True)
+@loop
 def voltages(factors: Any, pushed: Any, work: Any, v: Any) -> None:
     """Solve with the factors L U of the Jacobian with its rows and columns in other places, into `v`."""
     l_start, l_row, l_value, u_start, u_row, u_value, inverse_diagonal, row_place, column_place = factors
@@ -53,7 +53,7 @@ def voltages(factors: Any, pushed: Any, work: Any, v: Any) -> None:
         v[n] = work[column_place[n]]
 
 
-@njit(cache=True)
+@loop
 def chord(w: Any, network: Any, factors: Any, law: Any, need: Any, buffers: Any, known: Any) -> tuple[int, float]:
     """Iterate on `w`, [free voltages, EMFs, room for the currents drawn]; see `sparse_solve`.
 

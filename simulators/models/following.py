@@ -332,8 +332,7 @@ def respond(p: Params, s: State, u: Inputs) -> Outputs:
     loops = kernels("compiled_inverters")  # what numpy remembers of the target costs less than a plain loop
     if loops is not None:
         shown = np.empty((5, len(u.s_pu)))
-        state, given = loops.columns((s.s_pu, s.lag_rad)), loops.columns(u[1:])
-        loops.respond_following(loops.following(p, 1.0), state, given, p.f_nom_hz, shown)
+        loops.respond_following(loops.following(p, 1.0), (s.s_pu, s.lag_rad), u[1:], p.f_nom_hz, shown)
         return Outputs(
             shown[0], shown[1], shown[2], shown[3], shown[4], s.e_dc_pu_h, s.e_ac_pu_h, s.e_loss_pu_h
         )  # fmt: skip

@@ -97,7 +97,18 @@ def solve(net: Reduction, need: Demand | Injected, emf: Complex, last: Solution 
     compiled = kernels("compiled_solve") if last.v_free is None and len(last.v_load) <= SMALL else None
     if compiled is not None:
         found = _compiled_solve(compiled, net, need, emf, last)
-        return restart(net, _whole(need), emf, last) if found is None else found
+    else:
+        found = _turned_solve(net, _whole(need), emf, last)
+    return restart(net, _whole(need), emf, last) if found is None else found
+
+
+def _whole(need: Demand | Injected) -> Demand:
+    """All that is drawn, as a demand."""
+    return need if isinstance(need, Demand) else need.whole()
+
+
+def _turned_solve(net: Reduction, need: Demand, emf: Complex, last: Solution) -> Solution | None:
+    """Solve in the frame that has turned with the sources; None if the chord iteration does not converge."""
     chord, emf_turned = last.frame.chord, emf
     turn: Any = 1.0
     if net.n_island == 1:
@@ -112,15 +123,8 @@ def solve(net: Reduction, need: Demand | Injected, emf: Complex, last: Solution 
     if last.v_free is not None:
         from gridloop.simulators.models.sparse_solve import chord_solve
 
-        found = chord_solve(net, _whole(need), emf_turned, last, turn)
-    else:
-        found = _chord_solve(net, _whole(need), emf_turned, last, turn)
-    return restart(net, _whole(need), emf, last) if found is None else found
-
-
-def _whole(need: Demand | Injected) -> Demand:
-    """All that is drawn, as a demand."""
-    return need if isinstance(need, Demand) else need.whole()
+        return chord_solve(net, need, emf_turned, last, turn)
+    return _chord_solve(net, need, emf_turned, last, turn)
 
 
 def turns(net: Reduction, emf_ref: Complex, emf: Complex) -> Complex:
